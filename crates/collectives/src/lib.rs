@@ -1,0 +1,1 @@
+//! Ranks agree on numbers.

@@ -1,0 +1,1 @@
+//! Networks built from the table of models in `plan`.

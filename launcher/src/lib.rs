@@ -1,0 +1,1 @@
+//! The front door: checks the plan, places, starts, watches and ends ranks.

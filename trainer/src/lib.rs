@@ -1,0 +1,1 @@
+//! Composes everything: loop, task, optimiser, state, checkpoints.
