@@ -1,0 +1,224 @@
+//! Times the phases of training steps, without allocation.
+
+use std::time::{Duration, Instant};
+
+/// What a step spends its time on. The step is in one phase at a time, so the phases add up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Waiting for the loader to hand over a batch.
+    DataWait,
+    /// Forward pass and loss.
+    Forward,
+    /// Backward pass.
+    Backward,
+    /// Waiting for the gradients' average: what communication did not hide behind the backward pass.
+    AllReduce,
+    /// Clipping, update of the parameters, zeroing of the gradients.
+    Optimizer,
+    /// Copying the state for a checkpoint; the writing happens in the background.
+    Checkpoint,
+}
+
+impl Phase {
+    /// Every phase, in the order of a step.
+    pub const ALL: [Phase; 6] =
+        [Phase::DataWait, Phase::Forward, Phase::Backward, Phase::AllReduce, Phase::Optimizer, Phase::Checkpoint];
+
+    /// The value of the label `phase`, and the key in `metrics.jsonl`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Phase::DataWait => "data_wait",
+            Phase::Forward => "forward",
+            Phase::Backward => "backward",
+            Phase::AllReduce => "all_reduce",
+            Phase::Optimizer => "optimizer",
+            Phase::Checkpoint => "checkpoint",
+        }
+    }
+}
+
+/// Where the time of one step went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepTimes {
+    phases: [Option<Duration>; Phase::ALL.len()],
+}
+
+impl StepTimes {
+    /// The time spent in `phase`, over all visits; `None` if the step was never in it.
+    pub fn phase(&self, phase: Phase) -> Option<Duration> {
+        self.phases[phase as usize]
+    }
+
+    /// The time of the whole step: the sum over the phases.
+    pub fn total(&self) -> Duration {
+        self.phases.iter().flatten().sum()
+    }
+
+    fn add(&mut self, phase: Phase, spent: Duration) {
+        *self.phases[phase as usize].get_or_insert(Duration::ZERO) += spent;
+    }
+}
+
+/// Says which phase a step is in, and adds up the time of each.
+///
+/// ```text
+/// enter(DataWait) … enter(Forward) … enter(Backward) … enter(AllReduce) … enter(Optimizer) … finish_step()
+/// leave()            evaluation and logging belong to no step
+/// enter(Checkpoint) … leave()   counts towards the next step that finishes
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct StepClock {
+    running: Option<(Phase, Instant)>,
+    times: StepTimes,
+}
+
+impl StepClock {
+    /// A clock that is in no phase.
+    pub fn new() -> StepClock {
+        StepClock::default()
+    }
+
+    /// Ends the present phase, if any, and begins `phase`. A phase may be visited several times in a step.
+    pub fn enter(&mut self, phase: Phase) {
+        self.enter_at(phase, Instant::now());
+    }
+
+    /// Ends the present phase; the time until the next `enter` counts towards no step.
+    pub fn leave(&mut self) {
+        self.leave_at(Instant::now());
+    }
+
+    /// Ends the present phase and the step, and says where its time went.
+    pub fn finish_step(&mut self) -> StepTimes {
+        self.finish_step_at(Instant::now())
+    }
+
+    /// [`enter`](Self::enter) as of `now`.
+    pub fn enter_at(&mut self, phase: Phase, now: Instant) {
+        self.leave_at(now);
+        self.running = Some((phase, now));
+    }
+
+    /// [`leave`](Self::leave) as of `now`.
+    pub fn leave_at(&mut self, now: Instant) {
+        if let Some((phase, since)) = self.running.take() {
+            self.times.add(phase, now.saturating_duration_since(since));
+        }
+    }
+
+    /// [`finish_step`](Self::finish_step) as of `now`.
+    pub fn finish_step_at(&mut self, now: Instant) -> StepTimes {
+        self.leave_at(now);
+        std::mem::take(&mut self.times)
+    }
+}
+
+/// Sums over the steps of a stretch of training, such as the steps between two log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Window {
+    /// Finished steps.
+    pub steps: u64,
+    /// Images that this rank trained on.
+    pub images: u64,
+    /// Seconds spent in steps (evaluation is not among them).
+    pub seconds: f64,
+    /// Seconds by phase, indexed as [`Phase::ALL`].
+    pub phase_seconds: [f64; Phase::ALL.len()],
+}
+
+impl Window {
+    /// Adds one step over `images` images.
+    pub fn add(&mut self, times: &StepTimes, images: u64) {
+        self.steps += 1;
+        self.images += images;
+        self.seconds += times.total().as_secs_f64();
+        for phase in Phase::ALL {
+            self.phase_seconds[phase as usize] += times.phase(phase).unwrap_or_default().as_secs_f64();
+        }
+    }
+
+    /// This rank's images per second of step time; 0 before the first step.
+    pub fn images_per_second(&self) -> f64 {
+        if self.seconds > 0.0 { self.images as f64 / self.seconds } else { 0.0 }
+    }
+
+    /// Mean seconds a step; 0 before the first step.
+    pub fn step_seconds(&self) -> f64 {
+        self.seconds / self.steps.max(1) as f64
+    }
+
+    /// Mean seconds a step spent in `phase`; 0 before the first step.
+    pub fn mean_phase_seconds(&self, phase: Phase) -> f64 {
+        self.phase_seconds[phase as usize] / self.steps.max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    #[test]
+    fn phases_add_up_over_visits_and_pauses_count_for_nothing() {
+        let start = Instant::now();
+        let mut clock = StepClock::new();
+        clock.enter_at(Phase::DataWait, start);
+        // Two micro-batches: forward and backward are visited twice.
+        clock.enter_at(Phase::Forward, start + ms(5));
+        clock.enter_at(Phase::Backward, start + ms(15));
+        clock.enter_at(Phase::Forward, start + ms(40));
+        clock.enter_at(Phase::Backward, start + ms(52));
+        clock.enter_at(Phase::Optimizer, start + ms(80));
+        let times = clock.finish_step_at(start + ms(83));
+        assert_eq!(times.phase(Phase::DataWait), Some(ms(5)));
+        assert_eq!(times.phase(Phase::Forward), Some(ms(10 + 12)));
+        assert_eq!(times.phase(Phase::Backward), Some(ms(25 + 28)));
+        assert_eq!(times.phase(Phase::AllReduce), None);
+        assert_eq!(times.phase(Phase::Optimizer), Some(ms(3)));
+        assert_eq!(times.total(), ms(83));
+
+        // A second of evaluation lies between the steps; the checkpoint counts towards the next one.
+        clock.enter_at(Phase::Checkpoint, start + ms(1083));
+        clock.leave_at(start + ms(1090));
+        clock.enter_at(Phase::DataWait, start + ms(2000));
+        let times = clock.finish_step_at(start + ms(2001));
+        assert_eq!(times.phase(Phase::Checkpoint), Some(ms(7)));
+        assert_eq!(times.total(), ms(8));
+    }
+
+    #[test]
+    fn a_clock_that_runs_backwards_adds_nothing() {
+        let start = Instant::now() + ms(100);
+        let mut clock = StepClock::new();
+        clock.enter_at(Phase::Forward, start);
+        assert_eq!(clock.finish_step_at(start - ms(50)).total(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_window_gives_means_and_throughput() {
+        let start = Instant::now();
+        let mut clock = StepClock::new();
+        let mut window = Window::default();
+        assert_eq!((window.images_per_second(), window.step_seconds()), (0.0, 0.0));
+        for (forward, total) in [(100, 200), (300, 800)] {
+            clock.enter_at(Phase::Forward, start);
+            clock.enter_at(Phase::Backward, start + ms(forward));
+            window.add(&clock.finish_step_at(start + ms(total)), 16);
+        }
+        assert_eq!((window.steps, window.images), (2, 32));
+        assert!((window.seconds - 1.0).abs() < 1e-9);
+        assert!((window.images_per_second() - 32.0).abs() < 1e-6);
+        assert!((window.mean_phase_seconds(Phase::Forward) - 0.2).abs() < 1e-9);
+        assert!((window.mean_phase_seconds(Phase::Backward) - 0.3).abs() < 1e-9);
+    }
+
+    #[test]
+    fn phases_are_indexed_in_their_order() {
+        for (index, phase) in Phase::ALL.into_iter().enumerate() {
+            assert_eq!(phase as usize, index);
+        }
+    }
+}
