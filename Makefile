@@ -1,0 +1,47 @@
+# Rectify's front desk: `make` lists what can be asked for.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test lint fmt doc clean
+
+# rustup's folder first: setup may have just made it, and no shell has been told yet.
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+
+# One compile job per core, but no more than memory allows: torch-sys' C++ alone takes about 2 GiB.
+export CARGO_BUILD_JOBS ?= $(shell awk -v cores=$$(nproc) \
+	'/MemAvailable/ { jobs = int($$2 / 2097152); print jobs < 1 ? 1 : jobs < cores ? jobs : cores }' /proc/meminfo)
+
+CARGO_FLAGS := --release --locked
+
+help: ## Say what can be asked for
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what building and testing need (system packages, Rust, libtorch); quick where all is there
+	@scripts/setup.sh
+
+build: setup ## Build the binaries into target/release
+	cargo build $(CARGO_FLAGS) --workspace --bins
+
+demo: build ## Set up, then train a small vision transformer on handwritten digits with two ranks (ARGS="--set …")
+	@[ -d data/digits/train ] || target/release/rectify-data sample data/digits
+	target/release/rectify train configs/demo.toml --nproc 2 $(ARGS)
+
+test: setup lint ## Run the style checks and every test
+	cargo build $(CARGO_FLAGS) --workspace --bins
+	cargo test $(CARGO_FLAGS) --workspace
+
+# The second clippy is the build for a machine without MPI.
+lint: setup ## Check the formatting, and run clippy with and without MPI
+	cargo fmt --all --check
+	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	cargo clippy $(CARGO_FLAGS) -p collectives -p trainer --no-default-features -- -D warnings
+
+fmt: setup ## Format all Rust files
+	cargo fmt --all
+
+doc: setup ## Build the API documentation into target/doc
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+
+clean: ## Remove what was built (libtorch stays in the cache, runs and data where they are)
+	rm -rf target
