@@ -1,1 +1,40 @@
-//! Files to batches.
+//! Files to batches: which images there are, in which order they come, and how they become pixels in the caller's memory.
+//!
+//! ```text
+//! open ─ Source ─ order(seed, epoch) ─ readers ─ decode + transform workers ─ batches, in order
+//! ```
+//!
+//! The stream is a pure function: which samples make up global batch *k*, and every random choice made for one of them,
+//! depend only on the seed and on the sample's place in the stream. Ranks, workers, timing and restarts do not enter.
+//!
+//! [`open`] looks at the data set and refuses what cannot be trained on. [`with_batches`] runs a pipeline of threads
+//! around a closure that takes batches; all threads are gone when it returns. [`sample::write`] makes a small real data
+//! set.
+
+mod bad;
+mod batches;
+mod cifar;
+mod decode;
+mod error;
+mod folder;
+mod manifest;
+mod order;
+mod pipeline;
+mod resample;
+pub mod sample;
+mod source;
+mod spec;
+mod stats;
+mod subset;
+mod transform;
+
+pub use batches::{BatchMemory, Batches, Lease};
+pub use decode::{MAX_PIXELS, Rgb};
+pub use error::{BadImage, DataError, ReadError, Reason};
+pub use order::{Draw, Order, SampleKey, Share, Stream};
+pub use pipeline::with_batches;
+pub use resample::Filter;
+pub use source::{Dataset, DatasetSpec, Encoding, Source, SourceKind, Split, open};
+pub use spec::LoaderSpec;
+pub use stats::LoaderStats;
+pub use transform::{Crop, CropBox, Pixels, Preparer, Transform};

@@ -1,0 +1,63 @@
+//! The ledger of bad images: which samples are known to be bad, counted and listed once each.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::{BadImage, LoaderStats, Reason};
+
+/// The bad images of one source, as far as one loader has met them.
+pub(crate) struct BadImages {
+    list: Option<PathBuf>,
+    known: Mutex<BTreeMap<usize, Reason>>,
+}
+
+impl BadImages {
+    /// An empty ledger that also appends to the file `list`.
+    pub(crate) fn new(list: Option<PathBuf>) -> BadImages {
+        BadImages { list, known: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// True where `sample` was found to be bad before.
+    pub(crate) fn is_known(&self, sample: usize) -> bool {
+        self.lock().contains_key(&sample)
+    }
+
+    /// Notes that `sample` is bad; the first time it is counted, logged and listed.
+    pub(crate) fn note(&self, sample: usize, name: &str, bad: &BadImage, stats: &LoaderStats) {
+        let mut known = self.lock();
+        if known.insert(sample, bad.reason).is_some() {
+            return;
+        }
+        stats.count_bad(bad.reason);
+        tracing::warn!("bad image replaced by the next good one: {name}: {bad}");
+        if let Some(list) = &self.list
+            && let Err(error) = append_once(list, name, bad.reason)
+        {
+            tracing::warn!("cannot list a bad image in {}: {error}", list.display());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, Reason>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Appends `name`, a tab and the reason, unless the file has that line already (from another rank, split or run).
+///
+/// Two ranks that meet the same image in the same instant may both append it; nothing worse happens.
+fn append_once(list: &Path, name: &str, reason: Reason) -> std::io::Result<()> {
+    let name: String =
+        name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect();
+    let line = format!("{name}\t{reason}");
+    let listed = fs::read_to_string(list).unwrap_or_default();
+    if listed.lines().any(|listed| listed == line) {
+        return Ok(());
+    }
+    if let Some(folder) = list.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    OpenOptions::new().create(true).append(true).open(list)?.write_all(format!("{line}\n").as_bytes())
+}

@@ -1,0 +1,227 @@
+//! What can be wrong with data: errors that end a run, and the reasons for which one image is replaced.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why a data set cannot be trained on, or a loader cannot go on. Programs end with exit code 3.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// A folder that should hold images is not there.
+    #[error("no data folder {}: {found}; set data.path to the folder that holds the images", path.display())]
+    MissingFolder {
+        /// The folder looked for.
+        path: PathBuf,
+        /// What its parent holds instead, in words.
+        found: String,
+    },
+    /// A split's folder has no class folders.
+    #[error("no classes in {}: expected one folder of images a class, e.g. {}/cat/1.jpg", path.display(), path.display())]
+    NoClasses {
+        /// The split's folder.
+        path: PathBuf,
+    },
+    /// Some class folders hold no image.
+    #[error("no images (.jpg, .jpeg, .png, .webp) in the class folder(s) {} of {}: fill or remove them", list(classes), path.display())]
+    EmptyClass {
+        /// The split's folder.
+        path: PathBuf,
+        /// The names of the classes without images.
+        classes: Vec<String>,
+    },
+    /// The two splits have different classes.
+    #[error("train and validation have different classes: only in {}: {}; only in {}: {}", train.display(), list(only_train), validation.display(), list(only_validation))]
+    ClassesDiffer {
+        /// The training split's folder.
+        train: PathBuf,
+        /// The validation split's folder.
+        validation: PathBuf,
+        /// Classes of the training split alone.
+        only_train: Vec<String>,
+        /// Classes of the validation split alone.
+        only_validation: Vec<String>,
+    },
+    /// A file of a data set of fixed files is not there.
+    #[error("no file {}: {expected}", path.display())]
+    MissingFile {
+        /// The file looked for.
+        path: PathBuf,
+        /// Which files the data set consists of.
+        expected: &'static str,
+    },
+    /// A binary file is not a whole number of records.
+    #[error("{} has {bytes} bytes, which is not one or more records of {record_bytes}: the file is cut or of another data set", path.display())]
+    WrongLength {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        bytes: u64,
+        /// The length of a record.
+        record_bytes: u64,
+    },
+    /// A record's label names no class.
+    #[error("record {record} of {} has label {label}, but there are {classes} classes: the file is of another data set", path.display())]
+    WrongLabel {
+        /// The file.
+        path: PathBuf,
+        /// The record, counted from 0.
+        record: u64,
+        /// The label found.
+        label: u32,
+        /// How many classes there are.
+        classes: usize,
+    },
+    /// A subset larger than the training split was asked for.
+    #[error(
+        "data.subset is {subset}, but the training split has only {len} samples: set it to at most {len}, or 0 for all"
+    )]
+    SubsetTooLarge {
+        /// The size asked for.
+        subset: usize,
+        /// The samples there are.
+        len: usize,
+    },
+    /// The operating system refused something.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Not one image of the source can be decoded.
+    #[error("all {len} images are bad; the last one tried was {name}, which is {bad}")]
+    AllBad {
+        /// How many samples there are.
+        len: usize,
+        /// The last image tried.
+        name: String,
+        /// Why it is bad.
+        bad: BadImage,
+    },
+    /// The loader was asked for something that does not fit together: a mistake of the caller.
+    #[error("loader: {field}: {problem}")]
+    InvalidSpec {
+        /// Which field.
+        field: &'static str,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
+    /// A thread could not be started.
+    #[error("cannot start the loader's threads: {source}; set data.workers to fewer")]
+    Thread {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A batch was asked for while every buffer was leased.
+    #[error(
+        "all {buffers} batch buffers are leased: drop a lease before asking for the next batch, or supply more memory"
+    )]
+    AllLeased {
+        /// How many buffers there are.
+        buffers: usize,
+    },
+    /// A thread of the loader panicked: a bug.
+    #[error("a loader thread panicked ({thread}): {message}; this is a bug, please report it")]
+    WorkerPanicked {
+        /// What the thread did.
+        thread: &'static str,
+        /// What the panic said.
+        message: String,
+    },
+    /// A batch was asked for after the loader had failed.
+    #[error("the loader has stopped after an earlier error")]
+    Stopped,
+}
+
+/// At most ten names, and how many more there are.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 10;
+    match names.len() {
+        0 => "none".to_owned(),
+        n if n <= SHOWN => names.join(", "),
+        n => format!("{} and {} more", names[..SHOWN].join(", "), n - SHOWN),
+    }
+}
+
+/// Why the bytes of a sample could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {name}: {source}")]
+pub struct ReadError {
+    /// The sample's name.
+    pub name: String,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Why an image is replaced by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The file cannot be read, or has vanished.
+    Unreadable,
+    /// The file has no bytes.
+    Empty,
+    /// The first bytes are of no known format.
+    NotAnImage,
+    /// The file ends before the image does.
+    Truncated,
+    /// More than [`MAX_PIXELS`](crate::MAX_PIXELS) pixels.
+    TooLarge,
+    /// A feature of the format that the decoder lacks.
+    Unsupported,
+    /// The decoder found a contradiction in the file.
+    Damaged,
+}
+
+impl Reason {
+    /// Every reason, in the order of their counters.
+    pub const ALL: [Reason; 7] = [
+        Reason::Unreadable,
+        Reason::Empty,
+        Reason::NotAnImage,
+        Reason::Truncated,
+        Reason::TooLarge,
+        Reason::Unsupported,
+        Reason::Damaged,
+    ];
+
+    /// The name used in `bad_images.txt` and as the label of the metric.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Reason::Unreadable => "unreadable",
+            Reason::Empty => "empty",
+            Reason::NotAnImage => "not-an-image",
+            Reason::Truncated => "truncated",
+            Reason::TooLarge => "too-large",
+            Reason::Unsupported => "unsupported",
+            Reason::Damaged => "damaged",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One image that could not become pixels.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {detail}")]
+pub struct BadImage {
+    /// The kind of fault, which is counted.
+    pub reason: Reason,
+    /// What the decoder or the system said.
+    pub detail: String,
+}
+
+impl BadImage {
+    /// A fault of the given kind.
+    pub fn new(reason: Reason, detail: impl fmt::Display) -> BadImage {
+        BadImage { reason, detail: detail.to_string() }
+    }
+}

@@ -1,0 +1,132 @@
+//! Which sample stands where: positions of the stream, the shares of ranks, and the keys of random choices.
+
+use std::ops::Range;
+
+use random::{Key, Permutation, Purpose};
+
+/// The two ways through a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Endless: a new permutation every epoch, one epoch after the other without a gap.
+    Shuffled,
+    /// Once, in the order of the source; the ranks' shares are contiguous, disjoint and complete.
+    Sequential,
+}
+
+/// The place of a sample in the stream. Every random choice made for the sample follows from it and from the seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SampleKey {
+    /// Which pass over the source, from 0.
+    pub epoch: u64,
+    /// The global position in the endless stream, from 0: `epoch · N` to `epoch · N + N − 1`.
+    pub position: u64,
+    /// The sample's index in the source (of the planned sample, also where a bad image was replaced).
+    pub sample: u64,
+}
+
+impl SampleKey {
+    /// The key of the choices made for this sample for one purpose; its children are the draws.
+    pub fn key(&self, seed: u64, purpose: Purpose) -> Key {
+        Key::root(seed).child(purpose as u64).child(self.epoch).child(self.position).child(self.sample)
+    }
+}
+
+/// The choices that transforms make for a sample: children of [`SampleKey::key`] for [`Purpose::Augment`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Draw {
+    /// The box of a random resized crop.
+    Crop = 0,
+    /// Whether to mirror.
+    Flip = 1,
+}
+
+/// One rank's part of the stream, as a pure function of the batch's index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Endless or once.
+    pub order: Order,
+    /// Samples of a step over all ranks (shuffled order only).
+    pub global_batch: u64,
+    /// This rank.
+    pub rank: u64,
+    /// How many ranks there are.
+    pub world_size: u64,
+    /// Samples of a delivered batch.
+    pub micro_batch: u64,
+    /// The first step.
+    pub start_step: u64,
+}
+
+impl Share {
+    /// The global positions of this rank's batch `index`, counted from the first one delivered; `None` after the end.
+    pub fn positions(&self, index: u64, source_len: u64) -> Option<Range<u64>> {
+        match self.order {
+            Order::Shuffled => Some(self.shuffled(index)),
+            Order::Sequential => self.sequential(index, source_len),
+        }
+    }
+
+    /// How many batches this rank gets; `None` where the order is endless.
+    pub fn batches(&self, source_len: u64) -> Option<u64> {
+        let samples = self.edge(self.rank + 1, source_len) - self.edge(self.rank, source_len);
+        let batches = samples.div_ceil(self.micro_batch).saturating_sub(self.start_step);
+        (self.order == Order::Sequential).then_some(batches)
+    }
+
+    fn shuffled(&self, index: u64) -> Range<u64> {
+        let rank_batch = self.global_batch / self.world_size;
+        let accumulation = rank_batch / self.micro_batch;
+        let step = self.start_step + index / accumulation;
+        let start = step * self.global_batch + self.rank * rank_batch + index % accumulation * self.micro_batch;
+        start..start + self.micro_batch
+    }
+
+    fn sequential(&self, index: u64, source_len: u64) -> Option<Range<u64>> {
+        let end = self.edge(self.rank + 1, source_len);
+        let start = self.edge(self.rank, source_len) + (self.start_step + index) * self.micro_batch;
+        (start < end).then(|| start..end.min(start + self.micro_batch))
+    }
+
+    /// Where a rank's contiguous share of a sequential order begins.
+    fn edge(&self, rank: u64, source_len: u64) -> u64 {
+        (u128::from(rank) * u128::from(source_len) / u128::from(self.world_size)) as u64
+    }
+}
+
+/// The sample at each global position of a source.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    seed: u64,
+    order: Order,
+    len: u64,
+    epoch: Option<(u64, Permutation)>,
+}
+
+impl Stream {
+    /// The stream over a source of `len` samples.
+    pub fn new(seed: u64, order: Order, len: u64) -> Stream {
+        Stream { seed, order, len, epoch: None }
+    }
+
+    /// The sample at a global position.
+    ///
+    /// # Panics
+    /// When the source is empty.
+    pub fn at(&mut self, position: u64) -> SampleKey {
+        let (epoch, place) = (position / self.len, position % self.len);
+        let sample = match self.order {
+            Order::Sequential => place,
+            Order::Shuffled => self.permutation(epoch).at(place),
+        };
+        SampleKey { epoch, position, sample }
+    }
+
+    fn permutation(&mut self, epoch: u64) -> &Permutation {
+        if self.epoch.as_ref().is_none_or(|(kept, _)| *kept != epoch) {
+            let key = Key::root(self.seed).child(Purpose::Order as u64).child(epoch);
+            self.epoch = Some((epoch, Permutation::new(key, self.len)));
+        }
+        &self.epoch.as_ref().expect("set above").1
+    }
+}

@@ -1,0 +1,97 @@
+//! What one loader is asked to do, and whether that fits together.
+
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+
+use crate::{DataError, Order, Share, Transform};
+
+/// One rank's loader over one source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoaderSpec {
+    /// The seed of the run: orders and augmentations follow from it.
+    pub seed: u64,
+    /// Endless and shuffled, or once in order.
+    pub order: Order,
+    /// What becomes of each image.
+    pub transform: Transform,
+    /// Samples of one step over all ranks: a multiple of `world_size · micro_batch`. Not used by [`Order::Sequential`].
+    pub global_batch: usize,
+    /// This process, in `0..world_size`.
+    pub rank: usize,
+    /// How many processes share the stream.
+    pub world_size: usize,
+    /// Samples of one delivered batch, at least 1.
+    pub micro_batch: usize,
+    /// The first step to deliver: the steps before it are skipped without reading them.
+    pub start_step: u64,
+    /// Decode threads; 0 means one a core that this process may use.
+    pub workers: usize,
+    /// Reading threads; 0 means 1.
+    pub readers: usize,
+    /// Where bad images are listed; `None` lists them nowhere.
+    pub bad_images: Option<PathBuf>,
+}
+
+impl LoaderSpec {
+    /// A loader of one process that goes once through a source in order, as evaluation does.
+    pub fn once(transform: Transform, batch: usize) -> LoaderSpec {
+        LoaderSpec {
+            seed: 0,
+            order: Order::Sequential,
+            transform,
+            global_batch: batch,
+            rank: 0,
+            world_size: 1,
+            micro_batch: batch,
+            start_step: 0,
+            workers: 0,
+            readers: 1,
+            bad_images: None,
+        }
+    }
+
+    /// Bytes of memory that one delivered batch needs.
+    pub fn batch_bytes(&self) -> usize {
+        self.micro_batch * self.transform.image_bytes()
+    }
+
+    /// This rank's part of the stream.
+    pub(crate) fn share(&self) -> Share {
+        Share {
+            order: self.order,
+            global_batch: self.global_batch as u64,
+            rank: self.rank as u64,
+            world_size: self.world_size as u64,
+            micro_batch: self.micro_batch as u64,
+            start_step: self.start_step,
+        }
+    }
+
+    pub(crate) fn worker_threads(&self) -> usize {
+        if self.workers > 0 { self.workers } else { available_parallelism().map_or(1, usize::from) }
+    }
+
+    pub(crate) fn reader_threads(&self) -> usize {
+        self.readers.max(1)
+    }
+
+    /// Refuses what does not fit together.
+    pub(crate) fn check(&self) -> Result<(), DataError> {
+        let invalid = |field, problem| Err(DataError::InvalidSpec { field, problem });
+        if self.micro_batch == 0 {
+            return invalid("micro_batch", "0 samples; at least 1 is needed".to_owned());
+        }
+        if self.rank >= self.world_size {
+            return invalid("rank", format!("rank {} of a world of {}", self.rank, self.world_size));
+        }
+        let shared = self.world_size * self.micro_batch;
+        if self.order == Order::Shuffled && (self.global_batch == 0 || !self.global_batch.is_multiple_of(shared)) {
+            let problem = format!(
+                "{} is not a positive multiple of {} ranks times micro-batches of {}",
+                self.global_batch, self.world_size, self.micro_batch
+            );
+            return invalid("global_batch", problem);
+        }
+        self.transform.check()
+    }
+}

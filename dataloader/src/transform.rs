@@ -1,0 +1,256 @@
+//! From a decoded image to the pixels that a model sees, with torchvision's semantics on PIL images.
+
+use random::{Key, Rng};
+
+use crate::decode::Decoder;
+use crate::resample::Resampler;
+use crate::{BadImage, DataError, Draw, Encoding, Filter, Rgb};
+
+/// What happens to every image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transform {
+    /// Rows and columns of the result, at least 1.
+    pub size: u32,
+    /// Which part of the image is kept.
+    pub crop: Crop,
+    /// The probability of mirroring left and right, in `[0, 1]` (torchvision's `RandomHorizontalFlip`).
+    pub flip: f64,
+    /// How the image is resized.
+    pub filter: Filter,
+    /// What a batch holds.
+    pub pixels: Pixels,
+}
+
+/// Which part of the image is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Crop {
+    /// torchvision's `RandomResizedCrop`: a random box, resized to the square.
+    RandomResized {
+        /// Area of the box as a share of the image's, `0 < low ≤ high ≤ 1`.
+        scale: [f64; 2],
+        /// Width over height of the box, `0 < low ≤ high`, drawn log-uniformly.
+        ratio: [f64; 2],
+    },
+    /// timm's evaluation: `Resize(⌊size / pct⌋)` of the shorter side, then `CenterCrop(size)`.
+    Center {
+        /// The share that the crop is of the resized shorter side, in `(0, 1]`.
+        pct: f64,
+    },
+}
+
+/// What a batch holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Pixels {
+    /// (N, 3, H, W) 32-bit floats in native byte order: `(value / 255 − mean) / std`.
+    F32 {
+        /// Means of red, green and blue, of values in `[0, 1]`.
+        mean: [f32; 3],
+        /// Standard deviations of red, green and blue; greater than 0.
+        std: [f32; 3],
+    },
+    /// (N, H, W, 3) bytes.
+    U8,
+}
+
+/// A rectangle of pixels, inside its image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CropBox {
+    /// First row.
+    pub top: u32,
+    /// First column.
+    pub left: u32,
+    /// Rows.
+    pub height: u32,
+    /// Columns.
+    pub width: u32,
+}
+
+impl CropBox {
+    /// A box for `RandomResizedCrop`: `get_params` of torchvision 0.26, with our own random numbers.
+    ///
+    /// Ten tries of an area and a log-uniform aspect ratio; then the largest centred box whose ratio is allowed.
+    pub fn random_resized(width: u32, height: u32, scale: [f64; 2], ratio: [f64; 2], rng: &mut Rng) -> CropBox {
+        const TRIES: usize = 10;
+        let area = f64::from(width) * f64::from(height);
+        for _ in 0..TRIES {
+            let target = area * rng.uniform_in(scale[0], scale[1]);
+            let aspect = rng.uniform_in(ratio[0].ln(), ratio[1].ln()).exp();
+            let box_width = (target * aspect).sqrt().round_ties_even() as u32;
+            let box_height = (target / aspect).sqrt().round_ties_even() as u32;
+            if (1..=width).contains(&box_width) && (1..=height).contains(&box_height) {
+                let top = rng.below(u64::from(height - box_height) + 1) as u32;
+                let left = rng.below(u64::from(width - box_width) + 1) as u32;
+                return CropBox { top, left, height: box_height, width: box_width };
+            }
+        }
+        CropBox::central(width, height, ratio)
+    }
+
+    /// The fallback of `RandomResizedCrop`: the largest centred box whose aspect ratio lies within `ratio`.
+    fn central(width: u32, height: u32, ratio: [f64; 2]) -> CropBox {
+        let (low, high) = (ratio[0].min(ratio[1]), ratio[0].max(ratio[1]));
+        let aspect = f64::from(width) / f64::from(height);
+        let (box_width, box_height) = if aspect < low {
+            (width, (f64::from(width) / low).round_ties_even() as u32)
+        } else if aspect > high {
+            ((f64::from(height) * high).round_ties_even() as u32, height)
+        } else {
+            (width, height)
+        };
+        let (box_width, box_height) = (box_width.clamp(1, width), box_height.clamp(1, height));
+        CropBox { top: (height - box_height) / 2, left: (width - box_width) / 2, height: box_height, width: box_width }
+    }
+}
+
+/// The sides after torchvision's `Resize(shorter)`: the shorter becomes `shorter`, the other is rounded down.
+fn resized_sides(width: u32, height: u32, shorter: u32) -> (u64, u64) {
+    let longer = |long: u32, short: u32| u64::from(shorter) * u64::from(long) / u64::from(short);
+    let shorter_side = u64::from(shorter);
+    if width <= height { (shorter_side, longer(height, width)) } else { (longer(width, height), shorter_side) }
+}
+
+/// Where torchvision's `CenterCrop` begins on a side: Python's `round`, half to even.
+fn center_start(side: u64, crop: u32) -> f64 {
+    ((side - u64::from(crop)) as f64 / 2.0).round_ties_even()
+}
+
+/// A rectangle between pixels, in the coordinates of the image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Window {
+    pub(crate) left: f64,
+    pub(crate) top: f64,
+    pub(crate) width: f64,
+    pub(crate) height: f64,
+}
+
+impl Window {
+    /// What `Resize(⌊size / pct⌋)` and then `CenterCrop(size)` keep of an image.
+    ///
+    /// The crop is taken back to the coordinates before the resize, so that nothing outside it is computed; that also
+    /// keeps a very long and thin image from becoming a huge one.
+    fn center(width: u32, height: u32, size: u32, pct: f64) -> Window {
+        let shorter = (f64::from(size) / pct).floor() as u32;
+        let (resized_width, resized_height) = resized_sides(width, height, shorter);
+        let (across, down) = (f64::from(width) / resized_width as f64, f64::from(height) / resized_height as f64);
+        Window {
+            left: center_start(resized_width, size) * across,
+            top: center_start(resized_height, size) * down,
+            width: f64::from(size) * across,
+            height: f64::from(size) * down,
+        }
+    }
+}
+
+impl Transform {
+    /// Bytes of one image in a batch.
+    pub fn image_bytes(&self) -> usize {
+        let values = self.size as usize * self.size as usize * 3;
+        match self.pixels {
+            Pixels::F32 { .. } => values * size_of::<f32>(),
+            Pixels::U8 => values,
+        }
+    }
+
+    /// Writes an image of `size` × `size` pixels, (H, W, 3) bytes, as a batch holds it.
+    ///
+    /// # Panics
+    /// When `into` is not [`image_bytes`](Self::image_bytes) long, or not aligned for 32-bit floats where it holds them.
+    pub fn write(&self, pixels: &[u8], into: &mut [u8]) {
+        match &self.pixels {
+            Pixels::U8 => into.copy_from_slice(pixels),
+            Pixels::F32 { mean, std } => normalise(pixels, mean, std, bytemuck::cast_slice_mut(into)),
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), DataError> {
+        let invalid = |field, problem: String| Err(DataError::InvalidSpec { field, problem });
+        if self.size == 0 {
+            return invalid("transform.size", "0; at least 1 pixel is needed".to_owned());
+        }
+        if !(0.0..=1.0).contains(&self.flip) {
+            return invalid("transform.flip", format!("{} is no probability", self.flip));
+        }
+        match self.crop {
+            Crop::RandomResized { scale: [low, high], .. } if !(0.0 < low && low <= high && high <= 1.0) => {
+                invalid("transform.crop.scale", format!("[{low}, {high}] is not 0 < low <= high <= 1"))
+            }
+            Crop::RandomResized { ratio: [low, high], .. } if !(0.0 < low && low <= high && high.is_finite()) => {
+                invalid("transform.crop.ratio", format!("[{low}, {high}] is not 0 < low <= high"))
+            }
+            Crop::Center { pct } if !(0.0 < pct && pct <= 1.0) => {
+                invalid("transform.crop.pct", format!("{pct} is not in (0, 1]"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Bytes (H, W, 3) to floats (3, H, W).
+fn normalise(pixels: &[u8], mean: &[f32; 3], std: &[f32; 3], into: &mut [f32]) {
+    assert_eq!(pixels.len(), into.len(), "one float a byte");
+    let scale = std.map(|std| 1.0 / (255.0 * std));
+    let shift: [f32; 3] = std::array::from_fn(|c| -mean[c] / std[c]);
+    let (red, rest) = into.split_at_mut(pixels.len() / 3);
+    let (green, blue) = rest.split_at_mut(pixels.len() / 3);
+    for (((rgb, red), green), blue) in pixels.chunks_exact(3).zip(red).zip(green).zip(blue) {
+        *red = f32::from(rgb[0]) * scale[0] + shift[0];
+        *green = f32::from(rgb[1]) * scale[1] + shift[1];
+        *blue = f32::from(rgb[2]) * scale[2] + shift[2];
+    }
+}
+
+/// Decodes and transforms one image after the other, in memory that it keeps.
+#[derive(Debug, Default)]
+pub struct Preparer {
+    decoder: Decoder,
+    resampler: Resampler,
+    image: Rgb,
+    cropped: Vec<u8>,
+}
+
+impl Preparer {
+    /// A preparer without memory yet.
+    pub fn new() -> Preparer {
+        Preparer::default()
+    }
+
+    /// The transformed pixels of an image, (size, size, 3) bytes, before normalisation.
+    ///
+    /// `key` is the sample's, for [`Purpose::Augment`](random::Purpose::Augment).
+    ///
+    /// # Errors
+    /// When the image cannot be decoded.
+    pub fn pixels(
+        &mut self,
+        bytes: &[u8],
+        encoding: Encoding,
+        transform: &Transform,
+        key: Key,
+    ) -> Result<&[u8], BadImage> {
+        self.decoder.decode(bytes, encoding, &mut self.image)?;
+        let size = transform.size;
+        match transform.crop {
+            Crop::RandomResized { scale, ratio } => {
+                let mut rng = key.child(Draw::Crop as u64).rng();
+                let from = CropBox::random_resized(self.image.width, self.image.height, scale, ratio, &mut rng);
+                self.resampler.resize_box(&self.image, from, transform.filter, size, &mut self.cropped);
+            }
+            Crop::Center { pct } => {
+                let window = Window::center(self.image.width, self.image.height, size, pct);
+                self.resampler.resize_window(&self.image, window, transform.filter, size, &mut self.cropped);
+            }
+        }
+        if key.child(Draw::Flip as u64).rng().chance(transform.flip) {
+            mirror(&mut self.cropped, size);
+        }
+        self.image.shrink();
+        Ok(&self.cropped)
+    }
+}
+
+/// Mirrors (H, W, 3) pixels left and right.
+fn mirror(pixels: &mut [u8], width: u32) {
+    for row in pixels.chunks_exact_mut(width as usize * 3) {
+        row.as_chunks_mut::<3>().0.reverse();
+    }
+}
