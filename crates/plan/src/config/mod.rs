@@ -1,0 +1,177 @@
+//! The whole config: the sections in their order, and what must hold among their values.
+
+mod augment;
+mod checkpoint;
+mod data;
+mod eval;
+mod log;
+mod loss;
+mod model;
+mod optimizer;
+mod parallel;
+mod schedule;
+mod train;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use augment::{Augment, Crop, Interpolation};
+pub use checkpoint::Checkpoint;
+pub use data::{Data, Source};
+pub use eval::Eval;
+pub use log::Log;
+pub use loss::Loss;
+pub use model::{Activation, Model};
+pub use optimizer::{DecayRule, Optimizer, OptimizerName};
+pub use parallel::{Backend, Parallel};
+pub use schedule::{Schedule, ScheduleName};
+pub use train::Train;
+
+use crate::error::{ConfigError, Place};
+use crate::schema::{Key, Kind};
+
+/// All that a config file says, with defaults where it is silent.
+///
+/// Made by [`crate::load`] and [`crate::parse`], or from [`Config::default`] field by field. Where it was read from a file,
+/// it remembers the place of every value, so that errors found later still name file and line; two configs are equal when
+/// their values are, wherever those came from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Names the run and its folder `runs/<name>/`; default: the name of the file without its ending.
+    pub name: String,
+    /// The one seed of every random choice; default 0.
+    pub seed: u64,
+    /// What to train on.
+    pub data: Data,
+    /// How images become inputs.
+    pub augment: Augment,
+    /// What to train.
+    pub model: Model,
+    /// What to minimise.
+    pub loss: Loss,
+    /// How parameters move.
+    pub optimizer: Optimizer,
+    /// How long, and how the learning rate changes.
+    pub schedule: Schedule,
+    /// Batches and threads.
+    pub train: Train,
+    /// When and how to evaluate.
+    pub eval: Eval,
+    /// When to save, and what to keep.
+    pub checkpoint: Checkpoint,
+    /// What to report, and when.
+    pub log: Log,
+    /// How ranks talk.
+    pub parallel: Parallel,
+    #[serde(skip)]
+    pub(crate) origins: Origins,
+}
+
+/// The keys above all sections.
+pub const TOP_LEVEL: &[Key] = &[
+    Key {
+        name: "name",
+        help: " Names the run and its folder `runs/<name>/`; default: the name of the file without its ending.",
+        kind: Kind::RunName,
+    },
+    Key {
+        name: "seed",
+        help: " The one seed of every random choice.",
+        kind: Kind::Whole { min: 0, max: i64::MAX as u64 },
+    },
+];
+
+/// The sections and their keys, in the order of the file.
+pub const SECTIONS: &[(&str, &[Key])] = &[
+    ("data", Data::KEYS),
+    ("augment", Augment::KEYS),
+    ("model", Model::KEYS),
+    ("loss", Loss::KEYS),
+    ("optimizer", Optimizer::KEYS),
+    ("schedule", Schedule::KEYS),
+    ("train", Train::KEYS),
+    ("eval", Eval::KEYS),
+    ("checkpoint", Checkpoint::KEYS),
+    ("log", Log::KEYS),
+    ("parallel", Parallel::KEYS),
+];
+
+/// The keys that have no default.
+pub const REQUIRED: &[(&str, &str)] = &[("data", "path"), ("model", "name")];
+
+impl Config {
+    /// The config as TOML with every default written out; [`crate::parse`] reads it back to the same config.
+    ///
+    /// Optional overrides of the model stay absent where the config does not give them.
+    ///
+    /// # Panics
+    /// Never for a config that was read; a seed above 2⁶³ − 1, set by hand, is no TOML.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a config has only values that TOML can hold")
+    }
+
+    /// Checks what must hold among the values, such as a patch size that divides the image size.
+    ///
+    /// Ranges of single values are checked on reading.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for the first value that does not fit.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let Schedule { epochs, warmup_epochs, .. } = self.schedule;
+        if warmup_epochs > 0.0 && warmup_epochs >= epochs {
+            let expected = format!("less than the {epochs} of `schedule.epochs`");
+            return Err(self.bad_value("schedule.warmup_epochs", expected, warmup_epochs.to_string()));
+        }
+        crate::models::configured(&self.model, 1).map(drop).map_err(|bad| self.bad_model(bad))
+    }
+
+    /// An error about the value of `key`, with the place where it was set.
+    pub(crate) fn bad_value(&self, key: &str, expected: String, found: String) -> ConfigError {
+        ConfigError::Value { place: self.origins.place(key), key: key.to_owned(), expected, found, nearest: Vec::new() }
+    }
+
+    /// The same about a model.
+    pub(crate) fn bad_model(&self, bad: crate::models::BadModel) -> ConfigError {
+        let key = format!("model.{}", bad.key);
+        ConfigError::Value {
+            place: self.origins.place(&key),
+            key,
+            expected: bad.expected,
+            found: bad.found,
+            nearest: bad.nearest,
+        }
+    }
+}
+
+/// Where each value was set, by whole key.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origins {
+    pub(crate) path: PathBuf,
+    pub(crate) places: BTreeMap<String, Place>,
+}
+
+impl Origins {
+    /// The place of `key`; of the nearest table above it where the key itself was not set.
+    pub(crate) fn place(&self, key: &str) -> Place {
+        let mut at = key;
+        loop {
+            // A section stands in the file even where the key does not; its line says little, so only deeper tables count.
+            if let Some(place) = self.places.get(at) {
+                return place.clone();
+            }
+            match at.rsplit_once('.') {
+                Some((above, _)) if above.contains('.') => at = above,
+                _ => return Place::Unset { path: self.path.clone() },
+            }
+        }
+    }
+}
+
+impl PartialEq for Origins {
+    fn eq(&self, _: &Origins) -> bool {
+        true
+    }
+}

@@ -1,0 +1,72 @@
+//! `[model]`: which network, what differs from its reference, and its activation.
+
+use crate::schema::{Kind, activation_names, section};
+
+section! {
+    /// `[model]`: which network, and what differs from its reference.
+    ///
+    /// The optional keys are overrides as in timm's `create_model`; absent, the model keeps its own.
+    pub struct Model {
+        /// timm's name of the model. Has no default.
+        name: String = String::new(), Kind::OneOf { what: "a model", names: crate::models::names };
+        /// Height and width of the input, in pixels; default: the model's own.
+        image_size: Option<usize> = None, Kind::Whole { min: 1, max: 8192 };
+        /// Height and width of a patch, in pixels; it divides `image_size`; default: the model's own.
+        patch_size: Option<usize> = None, Kind::Whole { min: 1, max: 1024 };
+        /// Width of a token; default: the model's own.
+        embed_dim: Option<usize> = None, Kind::Whole { min: 1, max: 65536 };
+        /// Number of blocks; default: the model's own.
+        depth: Option<usize> = None, Kind::Whole { min: 1, max: 1024 };
+        /// Attention heads of a block; it divides `embed_dim`; default: the model's own.
+        num_heads: Option<usize> = None, Kind::Whole { min: 1, max: 1024 };
+        /// Width of the MLP over `embed_dim`; default: the model's own.
+        mlp_ratio: Option<f64> = None, Kind::Positive { max: 64.0 };
+        /// Stochastic depth: the rate of the last block, rising linearly from 0 at the first (timm's `drop_path_rate`).
+        drop_path: f64 = 0.0, Kind::Number { min: 0.0, max: 0.99 };
+        /// Dropout before the classifier (timm's `drop_rate`).
+        drop: f64 = 0.0, Kind::Number { min: 0.0, max: 0.99 };
+        /// The activation of the MLPs: a name, or a table of `name`, its parameters, `learnable`, `decay`; default: the model's own.
+        activation: Option<Activation> = None, Kind::Activation;
+    }
+}
+
+section! {
+    /// An activation: `"gelu"`, or a table such as `{ name = "crrelu", epsilon = -0.1, decay = false }`.
+    pub struct Activation {
+        /// Its name in the catalogue.
+        name: String = "gelu".to_owned(), Kind::OneOf { what: "an activation", names: activation_names };
+        /// Initial ε of crrelu; default 0.01.
+        epsilon: Option<f64> = None, Kind::Number { min: -100.0, max: 100.0 };
+        /// Initial slope of prelu; default 0.25.
+        slope: Option<f64> = None, Kind::Number { min: -100.0, max: 100.0 };
+        /// α of elu and celu; default 1.
+        alpha: Option<f64> = None, Kind::Number { min: 1e-3, max: 100.0 };
+        /// Initial scale of starrelu; default 1.
+        scale: Option<f64> = None, Kind::Number { min: -100.0, max: 100.0 };
+        /// Initial bias of starrelu; default 0.
+        bias: Option<f64> = None, Kind::Number { min: -100.0, max: 100.0 };
+        /// Whether training changes the parameters; default: as in the activation's reference.
+        learnable: Option<bool> = None, Kind::Flag;
+        /// Whether learnable parameters get weight decay; default: what `optimizer.decay` says of one-dimensional tensors.
+        decay: Option<bool> = None, Kind::Flag;
+    }
+}
+
+impl Activation {
+    /// The activation `name`, as its reference has it.
+    pub fn named(name: &str) -> Activation {
+        Activation { name: name.to_owned(), ..Activation::default() }
+    }
+
+    /// The parameters that the config gives, by name.
+    pub fn given(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let all = [
+            ("epsilon", self.epsilon),
+            ("slope", self.slope),
+            ("alpha", self.alpha),
+            ("scale", self.scale),
+            ("bias", self.bias),
+        ];
+        all.into_iter().filter_map(|(name, value)| value.map(|value| (name, value)))
+    }
+}

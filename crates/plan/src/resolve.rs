@@ -1,0 +1,162 @@
+//! From a config, the facts of the data and the number of ranks to steps and batches: the one place where epochs end.
+
+use crate::config::Config;
+use crate::error::ConfigError;
+use crate::learning_rate::WarmupCosine;
+use crate::models::{self, ModelSpec};
+
+/// What a plan needs to know of the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataFacts {
+    /// Images of the training split, after `data.subset`.
+    pub train_samples: u64,
+    /// Images of the validation split.
+    pub val_samples: u64,
+    /// Classes.
+    pub num_classes: usize,
+}
+
+/// Something that happens again and again, and always after the last step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Every {
+    /// Steps from one time to the next; 0 = only after the last step.
+    pub steps: u64,
+    /// The last step of the run.
+    pub total: u64,
+}
+
+/// What a run will do, in steps.
+///
+/// The training stream is endless: step k takes the global positions from k·`global_batch` on, and position p is number
+/// p mod N of epoch p div N. So an epoch need not be a whole number of steps, and no sample is ever dropped.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The config that this came from.
+    pub config: Config,
+    /// The data that this is for.
+    pub facts: DataFacts,
+    /// Number of ranks.
+    pub world_size: usize,
+    /// What to build.
+    pub model: ModelSpec,
+    /// Steps that the run takes: those of the curve, or `schedule.max_steps` where that is less.
+    pub total_steps: u64,
+    /// Steps of the learning-rate curve: ceil(epochs · samples / batch).
+    pub curve_steps: u64,
+    /// Steps of warm-up, the first of the curve.
+    pub warmup_steps: u64,
+    /// Images of a step over all ranks.
+    pub global_batch: usize,
+    /// Images of a step on one rank.
+    pub rank_batch: usize,
+    /// Images of one forward pass on one rank.
+    pub micro_batch: usize,
+    /// Forward passes of a step.
+    pub accumulation: usize,
+    /// When to write a line of metrics.
+    pub log: Every,
+    /// When to evaluate.
+    pub eval: Every,
+    /// When to save the state.
+    pub checkpoint: Every,
+}
+
+impl Plan {
+    /// The plan of `config` for this data on `world_size` ranks.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`], with the place of the value, where the batch cannot be shared out, the model cannot be built,
+    /// or there is nothing to train on.
+    pub fn resolve(config: Config, facts: DataFacts, world_size: usize) -> Result<Plan, ConfigError> {
+        config.check()?;
+        let world_size = world_size.max(1);
+        if facts.train_samples == 0 || facts.num_classes == 0 {
+            let found = format!("{} images of {} classes", facts.train_samples, facts.num_classes);
+            return Err(config.bad_value("data.path", "a data set with images to train on".to_owned(), found));
+        }
+        let (global_batch, accumulation) = (config.train.batch_size, config.train.accumulation);
+        check_shares(&config, world_size)?;
+        let model = models::configured(&config.model, facts.num_classes).map_err(|bad| config.bad_model(bad))?;
+
+        let steps = |epochs: f64| epochs * facts.train_samples as f64 / global_batch as f64;
+        // The small allowance keeps 0.3 epochs of 1000 samples at 300 of them, though 0.3 is no binary fraction.
+        let curve_steps = ((steps(config.schedule.epochs) - 1e-9).ceil() as u64).max(1);
+        let warmup_steps = (steps(config.schedule.warmup_epochs).round() as u64).min(curve_steps);
+        let total_steps = match config.schedule.max_steps {
+            0 => curve_steps,
+            max_steps => curve_steps.min(max_steps),
+        };
+        let every = |steps: u64| Every { steps, total: total_steps };
+        let every_epochs = |epochs: f64| every(if epochs == 0.0 { 0 } else { (steps(epochs).round() as u64).max(1) });
+        let checkpoint = match config.checkpoint.every_steps {
+            0 => every_epochs(config.checkpoint.every_epochs),
+            steps => every(steps),
+        };
+        Ok(Plan {
+            facts,
+            world_size,
+            model,
+            total_steps,
+            curve_steps,
+            warmup_steps,
+            global_batch,
+            rank_batch: global_batch / world_size,
+            micro_batch: global_batch / world_size / accumulation,
+            accumulation,
+            log: every(config.log.every_steps),
+            eval: every_epochs(config.eval.every_epochs),
+            checkpoint,
+            config,
+        })
+    }
+
+    /// The learning rate of step `step`, counted from 0.
+    pub fn learning_rate(&self, step: u64) -> f64 {
+        self.curve().at(step)
+    }
+
+    /// The whole learning-rate curve.
+    pub fn curve(&self) -> WarmupCosine {
+        WarmupCosine {
+            start: self.config.schedule.warmup_learning_rate,
+            peak: self.config.optimizer.learning_rate,
+            end: self.config.schedule.final_learning_rate,
+            warmup_steps: self.warmup_steps,
+            total_steps: self.curve_steps,
+        }
+    }
+
+    /// How many epochs have been seen once `step` steps are done.
+    pub fn epoch_of(&self, step: u64) -> f64 {
+        step as f64 * self.global_batch as f64 / self.facts.train_samples as f64
+    }
+
+    /// Steps of one epoch; not a whole number in general.
+    pub fn steps_per_epoch(&self) -> f64 {
+        self.facts.train_samples as f64 / self.global_batch as f64
+    }
+}
+
+impl Every {
+    /// Whether it is due once `step` steps are done.
+    pub fn due(&self, step: u64) -> bool {
+        step > 0 && (step == self.total || (self.steps > 0 && step.is_multiple_of(self.steps)))
+    }
+}
+
+/// Checks that the batch falls into equal micro-batches.
+fn check_shares(config: &Config, world_size: usize) -> Result<(), ConfigError> {
+    let (batch, accumulation) = (config.train.batch_size, config.train.accumulation);
+    let unit = world_size.saturating_mul(accumulation).max(1);
+    if batch > 0 && batch.is_multiple_of(unit) {
+        return Ok(());
+    }
+    let below = batch / unit * unit;
+    let near = match below {
+        0 => format!("{unit}"),
+        _ => format!("{below} or {}", below + unit),
+    };
+    let ranks = if world_size == 1 { "1 rank".to_owned() } else { format!("{world_size} ranks") };
+    let expected = format!("a multiple of {unit} ({ranks} × accumulation {accumulation}); the nearest: {near}");
+    Err(config.bad_value("train.batch_size", expected, batch.to_string()))
+}
