@@ -1,0 +1,121 @@
+//! `Buffer`: the numbers of an all-reduce, in memory that is owned or vouched for.
+
+use std::ptr::NonNull;
+
+/// Numbers in host memory, handed to the communication thread and given back when the operation has ended.
+///
+/// Made from a `Vec`, everything is safe. Memory that belongs to somebody else, such as a tensor's, comes in by
+/// [`Buffer::from_raw_f32`], with a contract.
+#[derive(Debug)]
+pub struct Buffer {
+    memory: Memory,
+}
+
+#[derive(Debug)]
+enum Memory {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+    RawF32(NonNull<f32>, usize),
+    RawF64(NonNull<f64>, usize),
+}
+
+// SAFETY: the raw variants are exclusive access to plain numbers, which the contract of their constructors grants to
+// whoever holds the `Buffer`, on any thread.
+unsafe impl Send for Buffer {}
+
+/// The numbers of a buffer, by type.
+pub(crate) enum Numbers<'a> {
+    F32(&'a mut [f32]),
+    F64(&'a mut [f64]),
+}
+
+impl Buffer {
+    /// `len` numbers at `address`.
+    ///
+    /// # Safety
+    /// From now until the buffer is dropped, or the [`Pending`](crate::Pending) it went into has been waited for or
+    /// dropped, the memory stays valid and nothing else reads or writes it. A `Pending` that is leaked
+    /// (`std::mem::forget`) never ends this time.
+    ///
+    /// # Panics
+    /// If `address` is null and `len` is not 0, or `address` is not aligned.
+    pub unsafe fn from_raw_f32(address: *mut f32, len: usize) -> Buffer {
+        Buffer { memory: Memory::RawF32(checked(address, len), len) }
+    }
+
+    /// `len` numbers at `address`, in double precision.
+    ///
+    /// # Safety
+    /// As [`Buffer::from_raw_f32`].
+    ///
+    /// # Panics
+    /// As [`Buffer::from_raw_f32`].
+    pub unsafe fn from_raw_f64(address: *mut f64, len: usize) -> Buffer {
+        Buffer { memory: Memory::RawF64(checked(address, len), len) }
+    }
+
+    /// How many numbers there are.
+    pub fn len(&self) -> usize {
+        match &self.memory {
+            Memory::F32(numbers) => numbers.len(),
+            Memory::F64(numbers) => numbers.len(),
+            Memory::RawF32(_, len) | Memory::RawF64(_, len) => *len,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The `Vec<f32>` that it was made from; `None` if it was made from something else.
+    pub fn into_f32(self) -> Option<Vec<f32>> {
+        match self.memory {
+            Memory::F32(numbers) => Some(numbers),
+            _ => None,
+        }
+    }
+
+    /// The `Vec<f64>` that it was made from; `None` if it was made from something else.
+    pub fn into_f64(self) -> Option<Vec<f64>> {
+        match self.memory {
+            Memory::F64(numbers) => Some(numbers),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn numbers(&mut self) -> Numbers<'_> {
+        match &mut self.memory {
+            Memory::F32(numbers) => Numbers::F32(numbers),
+            Memory::F64(numbers) => Numbers::F64(numbers),
+            // SAFETY: valid, aligned and exclusive by the contract of `from_raw_f32`.
+            Memory::RawF32(address, len) => {
+                Numbers::F32(unsafe { std::slice::from_raw_parts_mut(address.as_ptr(), *len) })
+            }
+            // SAFETY: valid, aligned and exclusive by the contract of `from_raw_f64`.
+            Memory::RawF64(address, len) => {
+                Numbers::F64(unsafe { std::slice::from_raw_parts_mut(address.as_ptr(), *len) })
+            }
+        }
+    }
+}
+
+fn checked<T>(address: *mut T, len: usize) -> NonNull<T> {
+    if len == 0 {
+        return NonNull::dangling(); // an empty tensor's address may be null
+    }
+    assert!(address.is_aligned(), "numbers at an address that is not aligned");
+    NonNull::new(address).expect("numbers at a null address")
+}
+
+impl From<Vec<f32>> for Buffer {
+    fn from(numbers: Vec<f32>) -> Buffer {
+        Buffer { memory: Memory::F32(numbers) }
+    }
+}
+
+impl From<Vec<f64>> for Buffer {
+    fn from(numbers: Vec<f64>) -> Buffer {
+        Buffer { memory: Memory::F64(numbers) }
+    }
+}

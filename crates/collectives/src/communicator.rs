@@ -1,0 +1,139 @@
+//! `Communicator`: what ranks can do together, whatever carries their messages.
+
+use crossbeam::channel::Receiver;
+
+use crate::{Buffer, CommError, Phase};
+
+/// How numbers of several ranks become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    /// Their sum.
+    Sum,
+    /// Their sum divided by the number of ranks, once, when the sum is whole.
+    Mean,
+}
+
+/// One rank's end of a group of ranks.
+///
+/// Every rank must make the same calls in the same order, with the same phases and lengths; where they do not, all get
+/// [`CommError::Mismatch`]. Results of reductions are equal bit for bit on every rank, and between two runs with the same
+/// number of ranks. A call may be made from any thread; operations run in the order of the calls.
+pub trait Communicator: Send + Sync {
+    /// This rank, `0 ≤ rank < size`.
+    fn rank(&self) -> usize;
+
+    /// How many ranks there are.
+    fn size(&self) -> usize;
+
+    /// Begins to reduce `buffer` over all ranks and returns at once; the communication thread does the work. Several may
+    /// be in flight: they run in order. This is the call for gradients: a backend for devices takes their buffers here.
+    fn start_all_reduce(&self, phase: Phase, buffer: Buffer, reduction: Reduction) -> Pending;
+
+    /// Gives every rank the bytes of rank `root`; the others' bytes are replaced, of whatever length they were.
+    fn broadcast(&self, phase: Phase, bytes: &mut Vec<u8>, root: usize) -> Result<(), CommError>;
+
+    /// Every rank's bytes, in the order of ranks. Lengths may differ.
+    fn all_gather(&self, phase: Phase, bytes: &[u8]) -> Result<Vec<Vec<u8>>, CommError>;
+
+    /// Returns when every rank has come.
+    fn barrier(&self, phase: Phase) -> Result<(), CommError>;
+
+    /// Ends this process and all other ranks, without waiting for anybody, with `exit_code` as this process's code.
+    fn abort(&self, exit_code: i32) -> !;
+
+    /// The sum over ranks, element by element, in place.
+    fn all_reduce_sum(&self, phase: Phase, data: &mut [f32]) -> Result<(), CommError> {
+        // SAFETY: `data` is borrowed for this call, which returns when the operation has ended (also by unwinding, since
+        // dropping a `Pending` waits).
+        let buffer = unsafe { Buffer::from_raw_f32(data.as_mut_ptr(), data.len()) };
+        self.start_all_reduce(phase, buffer, Reduction::Sum).wait().map(drop)
+    }
+
+    /// The mean over ranks, element by element, in place.
+    fn all_reduce_mean(&self, phase: Phase, data: &mut [f32]) -> Result<(), CommError> {
+        // SAFETY: as in `all_reduce_sum`.
+        let buffer = unsafe { Buffer::from_raw_f32(data.as_mut_ptr(), data.len()) };
+        self.start_all_reduce(phase, buffer, Reduction::Mean).wait().map(drop)
+    }
+
+    /// The sum over ranks in double precision, in place: whole numbers up to 2⁵³ are exact.
+    fn all_reduce_sum_f64(&self, phase: Phase, data: &mut [f64]) -> Result<(), CommError> {
+        // SAFETY: as in `all_reduce_sum`.
+        let buffer = unsafe { Buffer::from_raw_f64(data.as_mut_ptr(), data.len()) };
+        self.start_all_reduce(phase, buffer, Reduction::Sum).wait().map(drop)
+    }
+
+    /// Checks that all ranks hold the same bytes; otherwise all get [`CommError::Disagreement`] with the ranks that differ
+    /// from rank 0. The communicator stays usable. For large state compare a hash.
+    fn all_equal(&self, phase: Phase, bytes: &[u8]) -> Result<(), CommError> {
+        let all = self.all_gather(phase, bytes)?;
+        let ranks: Vec<_> = (1..all.len()).filter(|&rank| all[rank] != all[0]).collect();
+        if ranks.is_empty() {
+            return Ok(());
+        }
+        Err(CommError::Disagreement { phase: phase.to_string(), ranks })
+    }
+
+    /// Whether it is true on any rank.
+    fn any(&self, phase: Phase, here: bool) -> Result<bool, CommError> {
+        let all = self.all_gather(phase, &[u8::from(here)])?;
+        Ok(all.iter().any(|byte| byte == &[1]))
+    }
+}
+
+/// An all-reduce in flight. Dropping it waits for its end, so that the memory is free afterwards in any case.
+#[must_use = "an all-reduce that nobody waits for keeps its result to itself"]
+#[derive(Debug)]
+pub struct Pending {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Ready(Result<Buffer, CommError>),
+    Running(Receiver<Result<Buffer, CommError>>),
+    Taken,
+}
+
+impl Pending {
+    pub(crate) fn ready(result: Result<Buffer, CommError>) -> Pending {
+        Pending { state: State::Ready(result) }
+    }
+
+    pub(crate) fn running(answer: Receiver<Result<Buffer, CommError>>) -> Pending {
+        Pending { state: State::Running(answer) }
+    }
+
+    /// Whether [`Pending::wait`] would return at once.
+    pub fn is_done(&self) -> bool {
+        match &self.state {
+            State::Running(answer) => !answer.is_empty(),
+            State::Ready(_) | State::Taken => true,
+        }
+    }
+
+    /// Waits for the end and gives the buffer back, reduced.
+    pub fn wait(mut self) -> Result<Buffer, CommError> {
+        self.take()
+    }
+
+    fn take(&mut self) -> Result<Buffer, CommError> {
+        match std::mem::replace(&mut self.state, State::Taken) {
+            State::Ready(result) => result,
+            State::Running(answer) => answer.recv().unwrap_or_else(|_| Err(thread_ended())),
+            State::Taken => Err(thread_ended()),
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        // The result of an operation that nobody waits for is nobody's; a failure shows again at the next call.
+        drop(self.take());
+    }
+}
+
+/// What callers get when the communication thread is gone.
+pub(crate) fn thread_ended() -> CommError {
+    CommError::Connect { reason: "the communication thread of this process has ended".into(), transient: false }
+}
