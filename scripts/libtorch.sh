@@ -66,7 +66,7 @@ download_libtorch() {
   local variant=$1 folder=$2 requirements=$3 python=$4 partial="$2.partial" need_mib free_mib glibc
   local platforms=(--platform manylinux2014_x86_64)
   for glibc in {28..17}; do platforms+=(--platform "manylinux_2_${glibc}_x86_64"); done
-  [ "$variant" = cuda ] && need_mib=12000 || need_mib=3500
+  [ "$variant" = cuda ] && need_mib=9000 || need_mib=3500
   rm -rf "$partial"
   free_mib=$(df -Pm "$cache" | awk 'NR == 2 { print $4 }')
   [ "$free_mib" -ge "$need_mib" ] ||

@@ -120,7 +120,7 @@ rust_fault() {
 
 install_rust() {
   if have rustup; then
-    rustup toolchain install stable --profile minimal -c rustfmt -c clippy
+    rustup toolchain install stable --no-self-update --profile minimal -c rustfmt -c clippy
   else
     curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal -c rustfmt -c clippy ||
       die "rustup could not be downloaded; install Rust $minimum_rust or newer with rustfmt and clippy, then run 'make setup' again"
@@ -140,7 +140,7 @@ find_missing_packages
 for reason in "${reasons[@]}"; do say "will install with apt-get  $reason"; done
 [ -z "$fault" ] || say "will install with rustup   Rust, stable, into $cargo_home: $fault"
 if ! stamped "$variant"; then
-  [ "$variant" = cuda ] && size="4.8 GB, with CUDA: there is an NVIDIA GPU" || size="1.3 GB, CPU: no NVIDIA GPU was found"
+  [ "$variant" = cuda ] && size="3.8 GB, with CUDA for the NVIDIA GPU" || size="1.3 GB, CPU: no NVIDIA GPU was found"
   say "will put with pip          libtorch $libtorch_version ($size) into $cache: tensors and autograd"
 fi
 
