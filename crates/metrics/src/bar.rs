@@ -73,6 +73,8 @@ struct Shared {
     state: State,
     began: Instant,
     last_line: Option<Instant>,
+    /// The step of the last line.
+    told: Option<u64>,
 }
 
 impl Progress {
@@ -88,7 +90,7 @@ impl Progress {
     /// Shows events in this mode, lines and events on `out`.
     pub fn to(mode: ProgressMode, out: Box<dyn Write + Send>) -> Progress {
         let (bar, state, began) = (None, State::default(), Instant::now());
-        Progress { shared: Arc::new(Mutex::new(Shared { mode, out, bar, state, began, last_line: None })) }
+        Progress { shared: Arc::new(Mutex::new(Shared { mode, out, bar, state, began, last_line: None, told: None })) }
     }
 
     /// Shows one event. What cannot be shown is not worth ending a run for, so nothing is returned.
@@ -138,12 +140,13 @@ impl Shared {
     fn tell(&mut self, event: &Event, now: Instant) {
         let due = match event {
             Event::Step { .. } => self.last_line.is_none_or(|last| now.saturating_duration_since(last) >= LINE_EVERY),
-            Event::Eval { .. } | Event::End { .. } => true,
+            Event::Eval { .. } => true,
+            Event::End { .. } => self.told != Some(self.state.step),
             Event::Notice { text } => return self.write_line(text),
             Event::Begin { .. } | Event::Endpoints { .. } | Event::Checkpoint { .. } => false,
         };
         if due {
-            self.last_line = Some(now);
+            (self.last_line, self.told) = (Some(now), Some(self.state.step));
             let text = self.state.describe(now.saturating_duration_since(self.began));
             self.write_line(&format!("step {}/{}  {text}", self.state.step, self.state.shape.total_steps));
         }
@@ -168,9 +171,7 @@ fn new_bar(shape: &RunShape) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:24.cyan/dim} {percent:>3}%  {wide_msg}")
         .expect("the template is constant and tried by a test")
         .progress_chars("━╸─");
-    let bar = ProgressBar::new(shape.total_steps).with_style(style).with_position(shape.start_step);
-    bar.enable_steady_tick(Duration::from_millis(500));
-    bar
+    ProgressBar::new(shape.total_steps).with_style(style).with_position(shape.start_step)
 }
 
 /// The newest of each number.
@@ -227,4 +228,108 @@ fn clock_face(time: Duration) -> String {
     let seconds = time.as_secs_f64().ceil() as u64;
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sink that the test can read.
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    const SHAPE: RunShape =
+        RunShape { total_steps: 100, start_step: 20, epochs: 10.0, global_batch: 32, world_size: 2 };
+
+    fn step(step: u64) -> Event {
+        Event::Step { step, epoch: step as f64 / 10.0, loss: 0.5, learning_rate: 1e-3, images_per_second: 123.4 }
+    }
+
+    fn shown(mode: ProgressMode, events: &[(u64, Event)]) -> Vec<String> {
+        let paper = Paper::default();
+        let progress = Progress::to(mode, Box::new(paper.clone()));
+        let start = Instant::now();
+        for (second, event) in events {
+            progress.lock().show(event, start + Duration::from_secs(*second));
+        }
+        let text = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn a_run() -> Vec<(u64, Event)> {
+        vec![
+            (0, Event::Begin { run: "demo".into(), shape: SHAPE }),
+            (10, step(30)),
+            (11, step(31)),
+            (20, Event::Eval { step: 40, epoch: 4.0, top1_percent: 97.123, top5_percent: 99.0 }),
+            (21, Event::Notice { text: "the disk is full".into() }),
+            (80, step(100)),
+            (80, Event::End { step: 100 }),
+        ]
+    }
+
+    #[test]
+    fn lines_come_now_and_then_and_tell_all_that_is_known() {
+        assert_eq!(
+            shown(ProgressMode::Lines, &a_run()),
+            [
+                "step 30/100  epoch 3.0/10  123 images/s  loss 0.5000  ETA 1:10",
+                "step 40/100  epoch 4.0/10  123 images/s  loss 0.5000  top-1 97.12 %  ETA 1:00",
+                "the disk is full",
+                "step 100/100  epoch 10.0/10  123 images/s  loss 0.5000  top-1 97.12 %",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_wire_carries_every_event() {
+        let sent = shown(ProgressMode::Wire, &a_run());
+        let received: Vec<_> = sent.iter().map(|line| crate::parse(line)).collect();
+        let events: Vec<_> = a_run().into_iter().map(|(_, event)| Some(event)).collect();
+        assert_eq!(received, events);
+        assert_eq!(shown(ProgressMode::Off, &a_run()), [""; 0]);
+    }
+
+    #[test]
+    fn a_bar_begins_where_the_run_does() {
+        // No terminal here: the bar is drawn nowhere, but its template is read and its numbers move.
+        let progress = Progress::to(ProgressMode::Bar, Box::new(io::sink()));
+        progress.show(&Event::Begin { run: "demo".into(), shape: SHAPE });
+        let bar = progress.lock().bar.clone().unwrap();
+        assert_eq!((bar.position(), bar.length()), (20, Some(100)));
+        progress.show(&step(60));
+        assert_eq!(bar.position(), 60);
+        assert!(bar.message().contains("loss 0.5000"), "{}", bar.message());
+        progress.show(&Event::End { step: 60 });
+        assert!(bar.is_finished());
+    }
+
+    #[test]
+    fn the_time_left_is_known_between_the_first_step_and_the_last() {
+        let left = |step, seconds| remaining(&SHAPE, step, Duration::from_secs(seconds));
+        assert_eq!(left(20, 5), None);
+        assert_eq!(left(60, 40), Some(Duration::from_secs(40)));
+        assert_eq!(left(99, 79), Some(Duration::from_secs(1)));
+        assert_eq!(left(100, 80), None);
+        assert_eq!(clock_face(Duration::from_millis(59_200)), "1:00");
+        assert_eq!(clock_face(Duration::from_secs(3 * 3600 + 65)), "3:01:05");
+    }
+
+    #[test]
+    fn modes_are_chosen_by_name() {
+        for mode in [ProgressMode::Bar, ProgressMode::Lines, ProgressMode::Wire, ProgressMode::Off] {
+            assert_eq!(ProgressMode::choose(Some(mode.name())), mode);
+        }
+        assert!("loud".parse::<ProgressMode>().unwrap_err().contains("loud"));
+    }
 }

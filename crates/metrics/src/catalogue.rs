@@ -42,9 +42,12 @@ pub struct Metric {
 /// The labels that every metric carries: run name, global rank, host name.
 pub const CONSTANT_LABELS: [&str; 3] = ["run", "rank", "host"];
 
-/// Upper bounds of the histograms of step times, in seconds: from one small step on a GPU to a large one on a core.
-pub const BUCKETS_SECONDS: [f64; 16] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0];
+/// Upper bounds of the histograms of step times, in seconds: from one small step on a GPU to a large one on a core, five
+/// to a decade, so that a quantile is known to about a quarter of itself.
+pub const BUCKETS_SECONDS: [f64; 26] = [
+    0.001, 0.0016, 0.0025, 0.004, 0.0063, 0.01, 0.016, 0.025, 0.04, 0.063, 0.1, 0.16, 0.25, 0.4, 0.63, 1.0, 1.6, 2.5,
+    4.0, 6.3, 10.0, 16.0, 25.0, 40.0, 63.0, 100.0,
+];
 
 macro_rules! catalogue {
     ($($constant:ident = $kind:ident $scope:ident $name:literal $labels:tt $help:literal;)*) => {
