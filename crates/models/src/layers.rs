@@ -1,0 +1,117 @@
+//! The layers that networks share: linear maps, layer normalisation, attention, the two-layer perceptron.
+
+use plan::models::ActivationSpec;
+use tch::Tensor;
+
+use crate::activation::Activation;
+use crate::declaration::{Declarations, Slot};
+use crate::initial::Initial;
+use crate::parameters::Parameters;
+
+/// Weights of linear maps start as in timm.
+pub const WEIGHT: Initial = Initial::TruncatedNormal { std: 0.02 };
+const ZEROS: Initial = Initial::Constant(0.0);
+const ONES: Initial = Initial::Constant(1.0);
+
+/// A linear map with a bias, `x·Wᵀ + b`.
+pub struct Linear {
+    weight: Slot, // (outputs, inputs)
+    bias: Slot,   // (outputs)
+}
+
+impl Linear {
+    /// Declares `name.weight` and `name.bias`.
+    pub fn declare(declarations: &mut Declarations, name: &str, inputs: i64, outputs: i64) -> Linear {
+        Linear {
+            weight: declarations.weight(format!("{name}.weight"), &[outputs, inputs], WEIGHT),
+            bias: declarations.weight(format!("{name}.bias"), &[outputs], ZEROS),
+        }
+    }
+
+    /// `(…, inputs)` to `(…, outputs)`.
+    pub fn forward(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
+        x.linear(parameters.tensor(self.weight), Some(parameters.tensor(self.bias)))
+    }
+}
+
+/// Normalisation of the last dimension.
+pub struct LayerNorm {
+    width: i64,
+    weight: Slot,
+    bias: Slot,
+}
+
+impl LayerNorm {
+    /// As timm's vision transformers have it.
+    const EPS: f64 = 1e-6;
+
+    /// Declares `name.weight` and `name.bias`.
+    pub fn declare(declarations: &mut Declarations, name: &str, width: i64) -> LayerNorm {
+        LayerNorm {
+            width,
+            weight: declarations.weight(format!("{name}.weight"), &[width], ONES),
+            bias: declarations.weight(format!("{name}.bias"), &[width], ZEROS),
+        }
+    }
+
+    /// `(…, width)` to the same.
+    pub fn forward(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
+        let (weight, bias) = (parameters.tensor(self.weight), parameters.tensor(self.bias));
+        x.layer_norm([self.width], Some(weight), Some(bias), LayerNorm::EPS, false)
+    }
+}
+
+/// Multi-head self-attention.
+pub struct Attention {
+    heads: i64,
+    qkv: Linear,
+    proj: Linear,
+}
+
+impl Attention {
+    /// Declares `name.qkv` and `name.proj`; `heads` divides `width`.
+    pub fn declare(declarations: &mut Declarations, name: &str, width: i64, heads: i64) -> Attention {
+        Attention {
+            heads,
+            qkv: Linear::declare(declarations, &format!("{name}.qkv"), width, 3 * width),
+            proj: Linear::declare(declarations, &format!("{name}.proj"), width, width),
+        }
+    }
+
+    /// `(N, L, D)` to `(N, queries, D)`: the first `queries` tokens look at all of them.
+    ///
+    /// The three parts are taken by splitting the last dimension: backward then joins them in one pass, where the
+    /// five-dimensional permutation that PyTorch code uses takes two.
+    pub fn forward(&self, parameters: &Parameters, x: &Tensor, queries: i64) -> Tensor {
+        let (n, tokens, width) = x.size3().expect("(N, L, D)");
+        let parts = self.qkv.forward(parameters, x).split(width, -1);
+        let heads = |part: &Tensor| part.view([n, tokens, self.heads, width / self.heads]).transpose(1, 2); // (N, H, L, D/H)
+        let (query, key, value) = (heads(&parts[0]).narrow(2, 0, queries), heads(&parts[1]), heads(&parts[2]));
+        let mixed = Tensor::scaled_dot_product_attention::<Tensor>(&query, &key, &value, None, 0.0, false, None, false);
+        self.proj.forward(parameters, &mixed.transpose(1, 2).reshape([n, queries, width]))
+    }
+}
+
+/// Two linear maps with an activation between them.
+pub struct Mlp {
+    fc1: Linear,
+    act: Activation,
+    fc2: Linear,
+}
+
+impl Mlp {
+    /// Declares `name.fc1`, `name.act` and `name.fc2`.
+    pub fn declare(declarations: &mut Declarations, name: &str, width: i64, hidden: i64, spec: &ActivationSpec) -> Mlp {
+        Mlp {
+            fc1: Linear::declare(declarations, &format!("{name}.fc1"), width, hidden),
+            act: Activation::declare(declarations, &format!("{name}.act"), spec),
+            fc2: Linear::declare(declarations, &format!("{name}.fc2"), hidden, width),
+        }
+    }
+
+    /// `(…, D)` to the same.
+    pub fn forward(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
+        let hidden = self.act.forward(parameters, &self.fc1.forward(parameters, x));
+        self.fc2.forward(parameters, &hidden)
+    }
+}

@@ -1,0 +1,203 @@
+//! The parameters of a model: flat storage, one buffer of values and one of gradients for each decay group.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use random::Key;
+use tch::{Device, Kind, Tensor, no_grad};
+
+use crate::declaration::{Declarations, Slot};
+use crate::error::ModelError;
+
+/// Parameters start at multiples of this many elements (64 bytes of f32), so that vector loads of any of them are aligned.
+const ALIGNMENT: usize = 16;
+
+/// One parameter.
+pub struct Parameter {
+    /// Its name, as in timm.
+    pub name: String,
+    /// A leaf of autograd that lies in its group's values; its gradient lies in the group's gradients.
+    pub tensor: Tensor,
+    /// Index of its group.
+    pub group: usize,
+    /// The elements of the group's buffers that it owns.
+    pub range: Range<usize>,
+}
+
+/// The parameters that share one rule of weight decay.
+pub struct Group {
+    /// All values, 1-D. Elements between two parameters are padding: zero, with zero gradients.
+    pub values: Tensor,
+    /// All gradients, 1-D, laid out as the values.
+    pub grads: Tensor,
+    /// Whether weight decay applies.
+    pub weight_decay: bool,
+}
+
+/// All parameters of a model.
+///
+/// Backward accumulates into [`Group::grads`] in place; call [`Parameters::zero_grads`] before the first micro-batch of a
+/// step. Never drop or replace the `.grad` of a parameter.
+pub struct Parameters {
+    list: Vec<Parameter>,
+    groups: Vec<Group>,
+    by_name: HashMap<String, usize>,
+}
+
+impl Parameters {
+    /// Lays out and fills what is declared; `key` is the key of all initial values.
+    ///
+    /// # Errors
+    /// [`ModelError::Torch`] when `device` is not there or out of memory.
+    pub(crate) fn allocate(
+        declared: &Declarations,
+        key: Key,
+        device: Device,
+        kind: Kind,
+    ) -> Result<Parameters, ModelError> {
+        let mut parameters = Parameters { list: Vec::new(), groups: Vec::new(), by_name: HashMap::new() };
+        let mut places = vec![None; declared.list().len()];
+        for weight_decay in [true, false] {
+            let mut end: usize = 0;
+            for (place, declaration) in places.iter_mut().zip(declared.list()) {
+                if declaration.weight_decay == weight_decay {
+                    let start = end.next_multiple_of(ALIGNMENT);
+                    end = start + declaration.count();
+                    *place = Some((parameters.groups.len(), start..end));
+                }
+            }
+            if end > 0 {
+                let values = Tensor::f_zeros([end.next_multiple_of(ALIGNMENT) as i64], (kind, device))?;
+                let grads = values.f_zeros_like()?;
+                parameters.groups.push(Group { values, grads, weight_decay });
+            }
+        }
+        for (place, declaration) in places.into_iter().zip(declared.list()) {
+            let (group, range) = place.expect("a declaration either decays or does not");
+            let host = Tensor::from_slice(&declaration.initial.draw(key, &declaration.name, declaration.count()));
+            let mut view = window(&parameters.groups[group].values, &range, &declaration.shape);
+            view.f_copy_(&host.f_view(declaration.shape.as_slice())?)?;
+            parameters.by_name.insert(declaration.name.clone(), parameters.list.len());
+            let name = declaration.name.clone();
+            parameters.list.push(Parameter { name, tensor: view.set_requires_grad(true), group, range });
+        }
+        parameters.tie_grads()?;
+        Ok(parameters)
+    }
+
+    /// Makes every parameter's `.grad` a view into its group's gradients.
+    ///
+    /// libtorch's `.grad` cannot be set from here, but the data of one that exists can: a small backward makes it.
+    fn tie_grads(&self) -> Result<(), ModelError> {
+        for parameter in &self.list {
+            parameter.tensor.f_sum(parameter.tensor.kind())?.f_backward()?;
+            let grads = &self.groups[parameter.group].grads;
+            parameter.tensor.f_grad()?.f_set_data(&window(grads, &parameter.range, &parameter.tensor.size()))?;
+        }
+        Ok(())
+    }
+
+    /// The parameters, in timm's order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Parameter> {
+        self.list.iter()
+    }
+
+    /// The parameter of that name.
+    pub fn get(&self, name: &str) -> Option<&Parameter> {
+        self.by_name.get(name).map(|&index| &self.list[index])
+    }
+
+    /// How many scalars the model learns, padding left out.
+    pub fn count(&self) -> u64 {
+        self.list.iter().map(|parameter| parameter.range.len() as u64).sum()
+    }
+
+    /// The groups: those with weight decay first. A group that would be empty is left out.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// Sets every gradient to zero, in place.
+    pub fn zero_grads(&self) {
+        for group in &self.groups {
+            let _ = group.grads.shallow_clone().zero_();
+        }
+    }
+
+    /// A hash of names, shapes and the exact bytes of all values, in the order of names: equal where and only where the
+    /// parameters are.
+    pub fn hash(&self) -> blake3::Hash {
+        let mut order: Vec<&Parameter> = self.list.iter().collect();
+        order.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut hasher = blake3::Hasher::new();
+        let mut bytes = Vec::new();
+        for parameter in order {
+            let tensor = &parameter.tensor;
+            hasher.update(format!("{} {:?} {:?}\n", parameter.name, tensor.kind(), tensor.size()).as_bytes());
+            bytes.resize(tensor.numel() * tensor.kind().elt_size_in_bytes(), 0);
+            tensor.copy_data_u8(&mut bytes, tensor.numel());
+            hasher.update(&bytes);
+        }
+        hasher.finalize()
+    }
+
+    /// Views by name into `buffers`, one for each group and laid out as its values: the values themselves, or an
+    /// optimiser's state.
+    pub fn views(&self, buffers: &[Tensor]) -> Vec<(String, Tensor)> {
+        let view = |p: &Parameter| (p.name.clone(), window(&buffers[p.group], &p.range, &p.tensor.size()));
+        self.list.iter().map(view).collect()
+    }
+
+    /// The values by name: views, not copies, outside autograd.
+    pub fn named(&self) -> Vec<(String, Tensor)> {
+        self.views(&self.values())
+    }
+
+    /// Overwrites the values by those of the same names; element types and devices may differ.
+    ///
+    /// # Errors
+    /// The first parameter that is missing or of another shape, else the first tensor too many. Nothing is changed then.
+    pub fn restore(&self, named: &[(String, Tensor)]) -> Result<(), ModelError> {
+        self.restore_into(&self.values(), named)
+    }
+
+    /// As [`Parameters::restore`], into `buffers` as in [`Parameters::views`].
+    ///
+    /// # Errors
+    /// As [`Parameters::restore`].
+    pub fn restore_into(&self, buffers: &[Tensor], named: &[(String, Tensor)]) -> Result<(), ModelError> {
+        let mut given: HashMap<&str, &Tensor> = named.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let mut pairs = Vec::with_capacity(self.list.len());
+        for (name, view) in self.views(buffers) {
+            let expected = view.size();
+            match given.remove(name.as_str()) {
+                None => return Err(ModelError::Missing { name, expected }),
+                Some(tensor) if tensor.size() != expected => {
+                    return Err(ModelError::Shape { name, expected, found: tensor.size() });
+                }
+                Some(tensor) => pairs.push((view, tensor)),
+            }
+        }
+        if let Some((name, tensor)) = given.into_iter().min_by_key(|(name, _)| *name) {
+            return Err(ModelError::Unexpected { name: name.to_owned(), found: tensor.size() });
+        }
+        for (mut view, tensor) in pairs {
+            no_grad(|| view.f_copy_(tensor))?;
+        }
+        Ok(())
+    }
+
+    /// The parameter that was declared as `slot`.
+    pub(crate) fn tensor(&self, slot: Slot) -> &Tensor {
+        &self.list[slot.index()].tensor
+    }
+
+    fn values(&self) -> Vec<Tensor> {
+        self.groups.iter().map(|group| group.values.shallow_clone()).collect()
+    }
+}
+
+/// The elements `range` of a 1-D buffer, seen in `shape`.
+fn window(buffer: &Tensor, range: &Range<usize>, shape: &[i64]) -> Tensor {
+    buffer.detach().narrow(0, range.start as i64, range.len() as i64).view(shape)
+}
