@@ -1,0 +1,138 @@
+//! The command line: subcommands, flags and their help.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done
+  2   the command line or the config is wrong, or MPI or the trainer is missing; never worth a retry
+  3   the data are missing or wrong
+  4   the loss was not finite
+  75  worth a retry: interrupted after a checkpoint, a rank was lost (killed by a signal) or did not answer in time;
+      run again with --resume auto
+  any other code is a bug of Rectify's or of something around it";
+
+const EXAMPLES: &str = "\
+Examples:
+  rectify train configs/demo.toml --nproc 2
+  rectify train configs/demo.toml --nproc 2 --set schedule.epochs=20 --set seed=1 --run-dir runs/seed-1
+  rectify train configs/demo.toml --nproc 2 --resume auto          go on where it was interrupted
+  rectify train configs/demo.toml --hostfile hosts                 as many ranks as the hostfile has slots
+  rectify train configs/demo.toml --nproc 2 --print-command        check everything, start nothing
+
+Ctrl-C, SIGTERM and SIGUSR1 make all ranks write a checkpoint at the same step and end; a second Ctrl-C ends them at once.
+Inside a Slurm allocation mpirun asks Slurm for the machines (not tried on a cluster yet).
+";
+
+/// Train vision transformers, on one core or on many machines.
+#[derive(Debug, Parser)]
+#[command(name = "rectify", version, max_term_width = 100, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(disable_help_subcommand = true, infer_subcommands = false)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a model: check config and data, start the ranks, watch them to the end.
+    #[command(after_help = format!("{EXAMPLES}\n{EXIT_CODES}"))]
+    Train(Train),
+    /// Say what this machine has: libtorch, GPUs, MPI, NCCL, cores, memory.
+    Doctor(Doctor),
+    /// Look after data sets (hands over to rectify-data; see `rectify data --help`).
+    #[command(disable_help_flag = true)]
+    Data {
+        /// Words for rectify-data.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Become a process that ends with its parent.
+    #[command(name = crate::guard::SUBCOMMAND, hide = true)]
+    Tied {
+        /// The parent's process id.
+        parent: u32,
+        /// The program and its arguments.
+        #[arg(last = true)]
+        words: Vec<String>,
+    },
+}
+
+/// `rectify train`.
+#[derive(Debug, Args)]
+pub struct Train {
+    /// The TOML file that says what to train, on what, and how.
+    pub config: PathBuf,
+
+    /// Number of ranks (processes). Without it: the slots of the hostfile, the tasks of the Slurm allocation, or 1.
+    /// One rank is started without MPI.
+    #[arg(long, value_name = "N")]
+    pub nproc: Option<usize>,
+
+    /// File with one machine a line, such as `node1 slots=4`.
+    #[arg(long, value_name = "FILE")]
+    pub hostfile: Option<PathBuf>,
+
+    /// Set a key of the config; may be given many times. Example: --set train.batch_size=256
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+
+    /// `auto` goes on from the run's newest good checkpoint, or begins anew if there is none; `none` begins anew; a path
+    /// goes on from that checkpoint.
+    #[arg(long, value_name = "auto|none|PATH", default_value = "none")]
+    pub resume: String,
+
+    /// The run's folder. Default: runs/NAME, with the name that the config gives.
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+
+    /// Serve metrics for Prometheus; each rank at this port plus its number on its machine. A taken port moves on.
+    #[arg(long, value_name = "PORT")]
+    pub metrics_port: Option<u16>,
+
+    /// Address at which metrics are served. Loopback unless told otherwise; 0.0.0.0 lets other machines ask.
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics_host: Option<IpAddr>,
+
+    /// Also write the file that tells Prometheus where the ranks are into this folder, as NAME.json.
+    #[arg(long, value_name = "DIR")]
+    pub prometheus_targets: Option<PathBuf>,
+
+    /// Start again from the newest checkpoint at most this many times, if the run ends with exit code 75.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub restarts: u32,
+
+    /// Seconds that ranks have to write their checkpoint after Ctrl-C, SIGTERM or SIGUSR1.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub grace_s: u64,
+
+    /// Check config and data, print the command that would start the ranks, and start nothing.
+    #[arg(long, visible_alias = "dry-run-launch")]
+    pub print_command: bool,
+}
+
+/// `rectify doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Also start this many ranks with mpirun, and show where each one runs and which cores it may use.
+    #[arg(long, value_name = "N")]
+    pub nproc: Option<usize>,
+
+    /// The machines of these ranks, as for `rectify train`.
+    #[arg(long, value_name = "FILE", requires = "nproc")]
+    pub hostfile: Option<PathBuf>,
+
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Print where this rank runs, and end.
+    #[arg(long, hide = true)]
+    pub rank_report: bool,
+}

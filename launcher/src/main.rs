@@ -1,0 +1,46 @@
+//! The front door: checks the plan, places, starts, watches and ends ranks.
+
+mod cause;
+mod check;
+mod cli;
+mod command;
+mod doctor;
+mod ending;
+mod family;
+mod guard;
+mod hosts;
+mod machine;
+mod mpi;
+mod placement;
+mod restart;
+mod screen;
+mod stopping;
+mod supervisor;
+mod tools;
+mod train;
+mod verdict;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use ending::Ending;
+
+fn main() {
+    let ending = run(Cli::parse()).err().unwrap_or_else(|| Ending::said(0));
+    if !ending.message.is_empty() {
+        eprintln!("{}", ending.message);
+    }
+    std::process::exit(ending.code);
+}
+
+fn run(cli: Cli) -> Result<(), Ending> {
+    match cli.command {
+        Command::Train(arguments) => train::train(&arguments),
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
+        Command::Data { arguments } => match tools::hand_over(tools::DATA, &arguments) {
+            Err(error) => Err(Ending::config(error)),
+            Ok(never) => match never {},
+        },
+        Command::Tied { parent, words } => Err(guard::become_tied(parent, &words).into()),
+    }
+}
