@@ -1,1 +1,33 @@
 //! Composes everything: loop, task, optimiser, state, checkpoints.
+//!
+//! [`run::train`] takes a config to its summary. The loop itself is [`training::Training::run`].
+
+pub mod checkpoint;
+pub mod classification;
+pub mod data_parallel;
+pub mod divergence;
+pub mod evaluation;
+pub mod failure;
+pub mod gradients;
+mod loading;
+pub mod logging;
+pub mod masks;
+pub mod memory;
+pub mod optimizer;
+pub mod resume;
+pub mod run;
+pub mod run_folder;
+pub mod saving;
+pub mod state;
+pub mod stop;
+mod summary;
+pub mod task;
+pub mod telemetry;
+pub mod training;
+
+/// Version of Rectify.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Version of the libtorch that this was built for.
+pub const LIBTORCH_VERSION: &str = env!("RECTIFY_LIBTORCH_VERSION");
+/// Commit of the sources; `None` where they were not in a git checkout.
+pub const GIT_COMMIT: Option<&str> = option_env!("RECTIFY_GIT_COMMIT");

@@ -1,0 +1,179 @@
+//! The folder of checkpoints: reading one, verifying it, finding the newest good one.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{MANIFEST, OPTIMIZER, PARAMETERS, RunState, STATE, Snapshot};
+
+/// Why a checkpoint cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// A file could not be read.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file is not what the manifest says.
+    #[error("{path} is damaged: {what}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// How it differs.
+        what: String,
+    },
+}
+
+/// Size and hash of one file.
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    bytes: u64,
+    blake3: String,
+}
+
+type Manifest = BTreeMap<String, Entry>;
+
+/// A verified checkpoint in memory.
+pub struct Loaded {
+    /// Where it was read.
+    pub path: PathBuf,
+    /// Everything that is not a tensor.
+    pub state: RunState,
+    /// Contents of `parameters.safetensors`.
+    pub parameters: Vec<u8>,
+    /// Contents of `optimizer.safetensors`.
+    pub optimizer: Vec<u8>,
+}
+
+/// The folder name of the checkpoint of `step`.
+pub(super) fn name(step: u64) -> String {
+    format!("step-{step:08}")
+}
+
+/// Every finished checkpoint in `folder`, oldest first; none where the folder is absent.
+pub(super) fn list(folder: &Path) -> Vec<(u64, PathBuf)> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found: Vec<(u64, PathBuf)> = entries
+        .filter_map(|entry| {
+            let step = entry.file_name().to_str()?.strip_prefix("step-")?.parse().ok()?;
+            Some((step, entry.path()))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// Reads and verifies the checkpoint in `path`.
+///
+/// # Errors
+/// When a file is missing, unreadable, or not what the manifest says.
+pub fn load(path: &Path) -> Result<Loaded, CheckpointError> {
+    let manifest: Manifest = parse(path, MANIFEST, &read(path, MANIFEST)?)?;
+    let verified = |file: &str| -> Result<Vec<u8>, CheckpointError> {
+        let data = read(path, file)?;
+        let damaged = |what: String| CheckpointError::Damaged { path: path.join(file), what };
+        let entry = manifest.get(file).ok_or_else(|| damaged(format!("{MANIFEST} does not list it")))?;
+        if entry.bytes != data.len() as u64 {
+            return Err(damaged(format!("{} bytes where {MANIFEST} says {}", data.len(), entry.bytes)));
+        }
+        if entry.blake3 != blake3::hash(&data).to_hex().as_str() {
+            return Err(damaged(format!("its hash is not the one in {MANIFEST}")));
+        }
+        Ok(data)
+    };
+    Ok(Loaded {
+        path: path.to_owned(),
+        state: parse(path, STATE, &verified(STATE)?)?,
+        parameters: verified(PARAMETERS)?,
+        optimizer: verified(OPTIMIZER)?,
+    })
+}
+
+/// The newest checkpoint in `folder` that verifies and that `accept` takes, and why newer ones were passed over.
+pub fn newest_good(
+    folder: &Path,
+    mut accept: impl FnMut(&Loaded) -> Result<(), String>,
+) -> (Option<Loaded>, Vec<String>) {
+    let mut passed_over = Vec::new();
+    for (_, path) in list(folder).into_iter().rev() {
+        let verdict = load(&path).map_err(|error| error.to_string());
+        match verdict.and_then(|loaded| accept(&loaded).map(|()| loaded)) {
+            Ok(loaded) => return (Some(loaded), passed_over),
+            Err(why) => passed_over.push(format!("checkpoint {} is passed over: {why}", path.display())),
+        }
+    }
+    (None, passed_over)
+}
+
+/// Writes `snapshot` into `folder`: a temporary folder first, every file synced, then one rename. A good checkpoint of the
+/// same step stays as it is: the state of a step is always the same.
+///
+/// # Errors
+/// Whatever the file system says; the folder then holds what it held before.
+pub(super) fn write(folder: &Path, snapshot: &Snapshot) -> io::Result<PathBuf> {
+    let target = folder.join(name(snapshot.state.step));
+    if load(&target).is_ok() {
+        return Ok(target);
+    }
+    let scratch = folder.join(format!(".{}.partial", name(snapshot.state.step)));
+    let outcome = fill(&scratch, snapshot).and_then(|()| {
+        remove(&target)?;
+        fs::rename(&scratch, &target)?;
+        sync(folder)
+    });
+    if outcome.is_err() {
+        let _ = fs::remove_dir_all(&scratch);
+    }
+    outcome.map(|()| target)
+}
+
+fn fill(scratch: &Path, snapshot: &Snapshot) -> io::Result<()> {
+    remove(scratch)?;
+    fs::create_dir_all(scratch)?;
+    let mut manifest = Manifest::new();
+    let mut put = |file: &str, data: &[u8]| -> io::Result<()> {
+        write_synced(&scratch.join(file), data)?;
+        let entry = Entry { bytes: data.len() as u64, blake3: blake3::hash(data).to_hex().to_string() };
+        manifest.insert(file.to_owned(), entry);
+        Ok(())
+    };
+    put(PARAMETERS, &snapshot.parameters_file().map_err(io::Error::other)?)?;
+    put(OPTIMIZER, &snapshot.optimizer_file().map_err(io::Error::other)?)?;
+    put(STATE, &serde_json::to_vec_pretty(&snapshot.state)?)?;
+    write_synced(&scratch.join(MANIFEST), &serde_json::to_vec_pretty(&manifest)?)?;
+    sync(scratch)
+}
+
+/// Removes a folder of this name, present or not.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn write_synced(path: &Path, data: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    file.write_all(data)?;
+    file.sync_all()
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
+    fs::File::open(folder)?.sync_all()
+}
+
+fn read(folder: &Path, file: &str) -> Result<Vec<u8>, CheckpointError> {
+    let path = folder.join(file);
+    fs::read(&path).map_err(|source| CheckpointError::Unreadable { path, source })
+}
+
+fn parse<T: for<'a> Deserialize<'a>>(folder: &Path, file: &str, data: &[u8]) -> Result<T, CheckpointError> {
+    serde_json::from_slice(data)
+        .map_err(|error| CheckpointError::Damaged { path: folder.join(file), what: error.to_string() })
+}

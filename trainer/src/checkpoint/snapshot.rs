@@ -1,0 +1,83 @@
+//! A copy of the training state in host memory, which can be written while training goes on.
+
+use models::{ModelError, Parameters, to_safetensors};
+use plan::Plan;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+
+use crate::classification::Accuracy;
+use crate::optimizer::AdamW;
+use crate::state::TrainState;
+
+/// Everything of a run's state that is not a tensor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunState {
+    /// Finished optimiser steps; the loader's cursor and every random choice follow from it.
+    pub step: u64,
+    /// Seed of the run.
+    pub seed: u64,
+    /// The resolved config of the run, as TOML.
+    pub config: String,
+    /// Top-1 accuracy in percent, where an evaluation was done at this very step.
+    pub top1: Option<f64>,
+    /// Best top-1 accuracy so far, in percent.
+    pub best_top1: Option<f64>,
+    /// Sum of the losses since the last logged step, of this global batch and those before.
+    pub loss_sum: f64,
+    /// How many steps `loss_sum` covers.
+    pub loss_steps: u64,
+    /// Seconds of training so far, over all the processes that worked on the run.
+    pub wall_seconds: f64,
+}
+
+impl RunState {
+    /// What `state` is at this moment, after `seconds` of training in this process.
+    pub fn of(state: &TrainState, plan: &Plan, accuracy: Option<Accuracy>, seconds: f64) -> RunState {
+        RunState {
+            step: state.step,
+            seed: plan.config.seed,
+            config: plan.config.to_toml(),
+            top1: accuracy.map(|accuracy| accuracy.top1()),
+            best_top1: state.best_top1,
+            loss_sum: state.loss_sum.double_value(&[]),
+            loss_steps: state.loss_steps,
+            wall_seconds: state.earlier_seconds + seconds,
+        }
+    }
+}
+
+/// A copy of the state at one step.
+pub struct Snapshot {
+    /// Everything that is not a tensor.
+    pub state: RunState,
+    parameters: Vec<(String, Tensor)>,
+    optimizer: Vec<(String, Tensor)>,
+}
+
+impl Snapshot {
+    /// Copies the state to the host; the only part of saving that a step waits for.
+    pub fn take(state: RunState, parameters: &Parameters, optimizer: &AdamW) -> Snapshot {
+        let values: Vec<Tensor> = parameters.groups().iter().map(|group| group.values.shallow_clone()).collect();
+        let copies = optimizer.buffers().into_iter().flat_map(|(prefix, buffers)| {
+            let views = parameters.views(&on_host(&buffers));
+            views.into_iter().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
+        });
+        let optimizer = copies.collect();
+        Snapshot { state, parameters: parameters.views(&on_host(&values)), optimizer }
+    }
+
+    /// The parameters in safetensors' format.
+    pub(super) fn parameters_file(&self) -> Result<Vec<u8>, ModelError> {
+        to_safetensors(&self.parameters)
+    }
+
+    /// The optimiser's memory in safetensors' format.
+    pub(super) fn optimizer_file(&self) -> Result<Vec<u8>, ModelError> {
+        to_safetensors(&self.optimizer)
+    }
+}
+
+/// Copies that later steps do not change.
+fn on_host(buffers: &[Tensor]) -> Vec<Tensor> {
+    buffers.iter().map(|buffer| buffer.detach().to_device(Device::Cpu).copy()).collect()
+}

@@ -1,0 +1,120 @@
+//! Saving in the background: one thread writes snapshots, prunes old ones, and tells how it went.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+
+use super::folder::{list, remove, write};
+use super::{RunState, STATE, Snapshot};
+
+/// What became of a snapshot.
+#[derive(Debug)]
+pub enum CheckpointEvent {
+    /// It is on disk, whole.
+    Saved {
+        /// Its step.
+        step: u64,
+        /// Its folder.
+        path: PathBuf,
+        /// How long the writing took, in the background.
+        took: Duration,
+    },
+    /// It could not be written; older checkpoints are as they were.
+    Failed {
+        /// The step that was not saved.
+        step: u64,
+        /// Why.
+        why: String,
+    },
+}
+
+/// The checkpoints of a run, written one at a time behind the training.
+pub struct Checkpoints {
+    snapshots: Option<Sender<Snapshot>>,
+    events: Receiver<CheckpointEvent>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checkpoints {
+    /// Keeps the newest `keep` checkpoints in `folder` and, with `keep_best`, the one of the best top-1.
+    pub fn new(folder: &Path, keep: usize, keep_best: bool) -> Checkpoints {
+        let (snapshots, pending) = bounded::<Snapshot>(1);
+        let (report, events) = unbounded();
+        let folder = folder.to_owned();
+        let thread = std::thread::spawn(move || {
+            for snapshot in pending {
+                let begun = Instant::now();
+                let step = snapshot.state.step;
+                let event = match fs::create_dir_all(&folder).and_then(|()| write(&folder, &snapshot)) {
+                    Ok(path) => CheckpointEvent::Saved { step, path, took: begun.elapsed() },
+                    Err(error) => CheckpointEvent::Failed { step, why: error.to_string() },
+                };
+                if matches!(event, CheckpointEvent::Saved { .. }) {
+                    prune(&folder, keep, keep_best);
+                }
+                let _ = report.send(event);
+            }
+        });
+        Checkpoints { snapshots: Some(snapshots), events, thread: Some(thread) }
+    }
+
+    /// Hands a snapshot to the writer; waits only when two older ones are still unwritten.
+    pub fn save(&self, snapshot: Snapshot) {
+        if let Some(snapshots) = &self.snapshots {
+            let _ = snapshots.send(snapshot);
+        }
+    }
+
+    /// What has become of snapshots since the last call.
+    pub fn events(&self) -> impl Iterator<Item = CheckpointEvent> + '_ {
+        self.events.try_iter()
+    }
+
+    /// Waits until everything is written and tells what became of it.
+    pub fn finish(mut self) -> Vec<CheckpointEvent> {
+        self.join();
+        self.events.try_iter().collect()
+    }
+
+    fn join(&mut self) {
+        self.snapshots = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+/// Removes all but the newest `keep` checkpoints and the best one, and what a killed run left half-written.
+fn prune(folder: &Path, keep: usize, keep_best: bool) {
+    let found = list(folder);
+    let best = if keep_best { best_step(&found) } else { None };
+    let old = &found[..found.len().saturating_sub(keep.max(1))];
+    for (step, path) in old {
+        if Some(*step) != best {
+            let _ = remove(path);
+        }
+    }
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().ends_with(".partial") {
+            let _ = remove(&entry.path());
+        }
+    }
+}
+
+fn best_step(found: &[(u64, PathBuf)]) -> Option<u64> {
+    let scored = found.iter().filter_map(|(step, path)| {
+        let state: RunState = serde_json::from_slice(&fs::read(path.join(STATE)).ok()?).ok()?;
+        Some((*step, state.top1?))
+    });
+    // The earliest of equals: a later checkpoint must be better to take its place.
+    scored.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(step, _)| step)
+}

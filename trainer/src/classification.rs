@@ -1,0 +1,96 @@
+//! Image classification: cross-entropy with label smoothing; top-1 and top-5.
+
+use dataloader::SampleKey;
+use models::{Mode, Model};
+use tch::{Kind, Reduction, Tensor};
+
+use crate::masks;
+use crate::task::{Scores, Task};
+
+/// The task of naming what an image shows.
+pub struct Classification {
+    /// Seed of the run, from which masks are drawn.
+    pub seed: u64,
+    /// Share of the target spread evenly over all classes, in `[0, 1)`.
+    pub smoothing: f64,
+}
+
+/// A micro-batch of images.
+pub struct ImageBatch<'a> {
+    /// `(N, 3, H, W)`, normalised.
+    pub images: Tensor,
+    /// Class of each image.
+    pub labels: &'a [i64],
+    /// Key of each image.
+    pub samples: &'a [SampleKey],
+}
+
+/// Sums of an evaluation.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Accuracy([f64; 4]);
+
+impl Accuracy {
+    /// How many images were seen.
+    pub fn images(&self) -> u64 {
+        self.0[0] as u64
+    }
+
+    /// Share of images whose class came first, in percent.
+    pub fn top1(&self) -> f64 {
+        100.0 * self.0[1] / self.0[0].max(1.0)
+    }
+
+    /// Share of images whose class was among the first five, in percent.
+    pub fn top5(&self) -> f64 {
+        100.0 * self.0[2] / self.0[0].max(1.0)
+    }
+
+    /// Mean cross-entropy, without smoothing.
+    pub fn loss(&self) -> f64 {
+        self.0[3] / self.0[0].max(1.0)
+    }
+}
+
+impl Scores for Accuracy {
+    fn add(&mut self, other: &Accuracy) {
+        for (sum, part) in self.0.iter_mut().zip(other.0) {
+            *sum += part;
+        }
+    }
+
+    fn counts(&mut self) -> &mut [f64] {
+        &mut self.0
+    }
+}
+
+impl Task for Classification {
+    type Batch<'a> = ImageBatch<'a>;
+    type Scores = Accuracy;
+
+    fn loss(&self, model: &Model, batch: &ImageBatch<'_>) -> Tensor {
+        let masks = masks::draw(self.seed, model, batch.samples);
+        let output = model.forward(&batch.images, Mode::Train { masks: &masks });
+        // A distilled model without a teacher trains the mean of its heads, as timm does.
+        let logits = match output.distilled {
+            Some(distilled) => (output.logits + distilled) / 2.0,
+            None => output.logits,
+        };
+        let labels = Tensor::from_slice(batch.labels).to_device(logits.device());
+        logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, self.smoothing)
+    }
+
+    fn score(&self, model: &Model, batch: &ImageBatch<'_>) -> Accuracy {
+        let logits = model.forward(&batch.images, Mode::Evaluate).logits.to_kind(Kind::Float);
+        let labels = Tensor::from_slice(batch.labels).to_device(logits.device());
+        let count = |hits: Tensor| hits.sum(Kind::Double).double_value(&[]);
+        let best = logits.topk(logits.size()[1].min(5), 1, true, true).1;
+        let hits = best.eq_tensor(&labels.unsqueeze(1));
+        let loss = logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Sum, -100, 0.0);
+        Accuracy([
+            batch.labels.len() as f64,
+            count(hits.narrow(1, 0, 1)),
+            count(hits),
+            loss.to_kind(Kind::Double).double_value(&[]),
+        ])
+    }
+}

@@ -1,0 +1,55 @@
+//! Notices gradients that are not finite, without waiting for the device inside a step.
+
+use plan::Plan;
+use tch::{Device, Kind, Tensor};
+use world::Exit;
+
+use crate::failure::Failure;
+
+/// A flag on the device: the first step whose gradient norm was not finite.
+///
+/// The norm is taken after averaging, so it is the same on every rank, and all ranks stop at the same step.
+pub struct Divergence {
+    first: Tensor,
+    norm: Tensor,
+}
+
+impl Divergence {
+    /// Nothing has gone wrong yet.
+    pub fn new(device: Device) -> Divergence {
+        let first = Tensor::full([], -1, (Kind::Int64, device));
+        Divergence { first, norm: Tensor::zeros([], (Kind::Float, device)) }
+    }
+
+    /// Looks at the gradient norm of `step`, a scalar on the device.
+    pub fn watch(&mut self, norm: Tensor, step: u64) {
+        let fine = norm.isfinite().logical_or(&self.first.ge(0));
+        self.first = self.first.where_self(&fine, &self.first.full_like(step as i64));
+        self.norm = norm;
+    }
+
+    /// The gradient norm of the last step, before clipping.
+    pub fn norm(&self) -> f64 {
+        self.norm.double_value(&[])
+    }
+
+    /// Waits for the flag and ends the run if it is set.
+    ///
+    /// # Errors
+    /// [`Exit::Diverged`], naming the step and its learning rate.
+    pub fn check(&self, plan: &Plan) -> Result<(), Failure> {
+        let first = self.first.int64_value(&[]);
+        if first < 0 {
+            return Ok(());
+        }
+        let step = first as u64;
+        let rate = plan.learning_rate(step);
+        Err(Failure::because(
+            Exit::Diverged,
+            format!(
+                "training diverged: the gradients of step {step} are not finite, at learning rate {rate:.3e}; lower \
+                 optimizer.learning_rate, warm up for longer, or set optimizer.clip_norm; checkpoints before it are good"
+            ),
+        ))
+    }
+}

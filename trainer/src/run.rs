@@ -1,0 +1,245 @@
+//! One run from its config to its summary: puts the parts together and takes them apart again.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use collectives::{Communicator, Phase};
+use dataloader::{Dataset, LoaderStats, with_batches};
+use metrics::{
+    Endpoint, Event, Identity, JsonLines, Metrics, Progress, ProgressMode, Recorder, RunShape, Target, draw_curves,
+};
+use models::Model;
+use plan::{DataFacts, Plan};
+use random::{Key, Purpose};
+use tch::Device;
+use tracing::info;
+use world::{Exit, World};
+
+use crate::classification::Classification;
+use crate::divergence::Divergence;
+use crate::evaluation::Evaluation;
+use crate::failure::Failure;
+use crate::memory::ImageMemory;
+use crate::optimizer::AdamW;
+use crate::resume::{Chosen, Resume, differences, resume};
+use crate::run_folder::RunFolder;
+use crate::saving::Saving;
+use crate::state::TrainState;
+use crate::stop::StopFlag;
+use crate::summary::summarize;
+use crate::telemetry::Telemetry;
+use crate::training::{Ending, Training};
+use crate::{loading, logging};
+
+/// What the command line says beyond the config.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The run's folder; `runs/<name>` where none is named.
+    pub run_dir: Option<PathBuf>,
+    /// Where the run begins.
+    pub resume: Resume,
+    /// Port of rank 0's metrics; each local rank takes its own after it. `None` serves none.
+    pub metrics_port: Option<u16>,
+    /// Address that metrics are served at.
+    pub metrics_host: IpAddr,
+    /// How progress is shown on rank 0.
+    pub progress: ProgressMode,
+}
+
+/// Trains as `config` says, together with the other ranks of `communicator`.
+///
+/// # Errors
+/// What went wrong and the exit code for it; the caller ends the other ranks.
+pub fn train(
+    config: plan::Config,
+    options: &Options,
+    world: &World,
+    communicator: &dyn Communicator,
+    stop: &StopFlag,
+) -> Result<Ending, Failure> {
+    let folder = RunFolder::new(options.run_dir.as_deref(), &config.name);
+    communicator.all_equal(Phase::new("config check"), config.to_toml().as_bytes())?;
+    let threads = use_threads(&config, world);
+    let dataset = dataloader::open(&loading::dataset_spec(&config))?;
+    let plan = Plan::resolve(config, facts(&dataset), communicator.size())?;
+    let aside = prepare_folder(&folder, &plan, &options.resume, communicator)?;
+    logging::begin(&folder.log(communicator.rank())).map_err(|error| Failure::new(Exit::Retry, error))?;
+
+    let mut state = initial_state(&plan)?;
+    let chosen = resume(&options.resume, &folder.checkpoints(), &mut state, communicator)?;
+    communicator.all_equal(Phase::new("parameter check"), state.model.parameters().hash().as_bytes())?;
+    let stats = LoaderStats::new();
+    let (recorder, endpoint) = sinks(&plan, options, world, communicator, &folder, &state)?;
+    let telemetry = Telemetry::new(recorder, &stats);
+    introduce(&telemetry, &plan, &chosen, aside, threads);
+
+    let image_size = plan.model.image_size();
+    let validation_stats = LoaderStats::new();
+    let validation = loading::validation_spec(&plan, communicator, &folder);
+    let mut training = Training {
+        plan: &plan,
+        communicator,
+        task: &Classification { seed: plan.config.seed, smoothing: plan.config.loss.smoothing },
+        evaluation: Evaluation::new(&*dataset.validation, validation, image_size, &validation_stats),
+        saving: Saving::new(communicator.rank(), &folder.checkpoints(), &plan),
+        telemetry,
+        divergence: Divergence::new(Device::Cpu),
+        stop,
+    };
+    let spec = loading::training_spec(&plan, communicator, &folder, state.step);
+    let memory = (0..loading::memories(&plan)).map(|_| ImageMemory::new(plan.micro_batch, image_size)).collect();
+    let ending = with_batches(&*dataset.train, &spec, memory, &stats, |batches| training.run(&mut state, batches))??;
+
+    let Training { saving, telemetry, evaluation, .. } = training;
+    saving.finish(&telemetry);
+    telemetry.recorder().finish(state.step);
+    if communicator.rank() == 0 {
+        let last = evaluation.last().map(|(accuracy, _)| accuracy);
+        let resumed_from = chosen.origin.map(|(step, _)| step);
+        let summary = summarize(&plan, &state, &telemetry, last.as_ref(), resumed_from, threads);
+        summary.write(&folder.summary()).map_err(|error| Failure::new(Exit::Retry, error))?;
+        if let Err(error) = draw_curves(&folder.metrics(), &folder.curves()) {
+            telemetry.notice(&format!("the curves could not be drawn: {error}"));
+        }
+    }
+    communicator.barrier(Phase::new("end of the run"))?;
+    drop(endpoint);
+    Ok(ending)
+}
+
+fn facts(dataset: &Dataset) -> DataFacts {
+    DataFacts {
+        train_samples: dataset.train.len() as u64,
+        val_samples: dataset.validation.len() as u64,
+        num_classes: dataset.train.classes().len(),
+    }
+}
+
+/// Gives libtorch this rank's share of the cores, and says how many.
+fn use_threads(config: &plan::Config, world: &World) -> usize {
+    let threads = match config.train.threads {
+        0 => (world::cores() / world.local_size.max(1)).max(1),
+        threads => threads,
+    };
+    tch::set_num_threads(threads as i32);
+    threads
+}
+
+fn initial_state(plan: &Plan) -> Result<TrainState, Failure> {
+    let key = Key::root(plan.config.seed).child(Purpose::Init as u64);
+    let model = Model::new(&plan.model, plan.config.optimizer.decay, key, Device::Cpu)?;
+    let optimizer = AdamW::new(&plan.config.optimizer, model.parameters());
+    Ok(TrainState::new(model, optimizer))
+}
+
+/// Makes the run's folder on rank 0, after moving aside what another run left there; returns where that is now.
+fn prepare_folder(
+    folder: &RunFolder,
+    plan: &Plan,
+    resume: &Resume,
+    communicator: &dyn Communicator,
+) -> Result<Option<PathBuf>, Failure> {
+    let prepare = || -> anyhow::Result<Option<PathBuf>> {
+        let aside = if *resume == Resume::None && folder.is_used() { Some(folder.set_aside()?) } else { None };
+        folder.create()?;
+        std::fs::write(folder.config(), plan.config.to_toml())?;
+        Ok(aside)
+    };
+    let prepared = if communicator.rank() == 0 { prepare() } else { Ok(None) };
+    let aside = prepared
+        .with_context(|| format!("cannot prepare the run's folder {}", folder.root().display()))
+        .map_err(|error| Failure::new(Exit::Config, error))?;
+    communicator.barrier(Phase::new("run folder"))?;
+    Ok(aside)
+}
+
+/// Opens where measurements go: metrics on every rank, the file and the console on rank 0.
+fn sinks(
+    plan: &Plan,
+    options: &Options,
+    world: &World,
+    communicator: &dyn Communicator,
+    folder: &RunFolder,
+    state: &TrainState,
+) -> Result<(Recorder, Option<Endpoint>), Failure> {
+    let main = communicator.rank() == 0;
+    let identity = Identity { run: plan.config.name.clone(), rank: communicator.rank(), host: world.host.clone() };
+    let metrics = Metrics::new(&identity);
+    metrics.set_build(crate::VERSION, crate::LIBTORCH_VERSION, crate::GIT_COMMIT.unwrap_or(""));
+    let lines = main.then(|| open_lines(folder, state.step)).transpose().map_err(|e| Failure::new(Exit::Retry, e))?;
+    let progress = Progress::new(if main { options.progress } else { ProgressMode::Off });
+    let shape = RunShape {
+        total_steps: plan.total_steps,
+        start_step: state.step,
+        epochs: plan.config.schedule.epochs,
+        global_batch: plan.global_batch as u64,
+        world_size: communicator.size(),
+    };
+    let endpoint = match options.metrics_port {
+        None => None,
+        Some(port) => Some(serve(&metrics, options.metrics_host, port, world)?),
+    };
+    let mut recorder = Recorder::new(metrics, lines, progress, shape);
+    recorder.restore_best_top1(state.best_top1);
+    announce(&recorder, endpoint.as_ref(), &identity, communicator)?;
+    Ok((recorder, endpoint))
+}
+
+fn open_lines(folder: &RunFolder, step: u64) -> Result<JsonLines, metrics::MetricsError> {
+    if step == 0 { JsonLines::create(&folder.metrics()) } else { Ok(JsonLines::resume(&folder.metrics(), step)?.0) }
+}
+
+fn serve(metrics: &Metrics, host: IpAddr, port: u16, world: &World) -> Result<Endpoint, Failure> {
+    let endpoint = Endpoint::start(metrics, host, port.saturating_add(world.local_rank as u16))
+        .map_err(|error| Failure::new(Exit::Config, error))?;
+    match endpoint.moved_from() {
+        Some(taken) => {
+            tracing::warn!("port {taken} is taken: metrics are at http://{}/metrics instead", endpoint.address());
+        }
+        None => info!("metrics are at http://{}/metrics", endpoint.address()),
+    }
+    Ok(endpoint)
+}
+
+/// Tells the launcher where every rank's metrics are.
+fn announce(
+    recorder: &Recorder,
+    endpoint: Option<&Endpoint>,
+    identity: &Identity,
+    communicator: &dyn Communicator,
+) -> Result<(), Failure> {
+    let mine = endpoint.map(|endpoint| Target::new(identity, endpoint.address()));
+    let mine = serde_json::to_vec(&mine).expect("a target has string keys only");
+    let all = communicator.all_gather(Phase::new("metrics addresses"), &mine)?;
+    let targets: Vec<Target> =
+        all.iter().filter_map(|bytes| serde_json::from_slice::<Option<Target>>(bytes).ok().flatten()).collect();
+    if !targets.is_empty() {
+        recorder.progress().show(&Event::Endpoints { targets });
+    }
+    Ok(())
+}
+
+/// Tells a person what begins here.
+fn introduce(telemetry: &Telemetry<'_>, plan: &Plan, chosen: &Chosen, aside: Option<PathBuf>, threads: usize) {
+    for notice in &chosen.notices {
+        telemetry.notice(notice);
+    }
+    if let Some(aside) = aside {
+        telemetry.notice(&format!("an earlier run of this name is kept in {}", aside.display()));
+    }
+    if let Some((step, config)) = &chosen.origin {
+        telemetry.notice(&format!("going on from the checkpoint of step {step}"));
+        for difference in differences(config, &plan.config.to_toml()) {
+            telemetry.notice(&format!("the config differs from the checkpoint's: {difference}"));
+        }
+    }
+    info!(
+        steps = plan.total_steps,
+        global_batch = plan.global_batch,
+        micro_batch = plan.micro_batch,
+        world_size = plan.world_size,
+        threads,
+        "training begins"
+    );
+}

@@ -1,0 +1,44 @@
+//! What came of a run, for `summary.json`.
+
+use metrics::{Summary, Versions};
+use plan::Plan;
+
+use crate::classification::Accuracy;
+use crate::state::TrainState;
+use crate::telemetry::Telemetry;
+
+/// Sums the run up as it stands.
+pub fn summarize(
+    plan: &Plan,
+    state: &TrainState,
+    telemetry: &Telemetry<'_>,
+    last: Option<&Accuracy>,
+    resumed_from: Option<u64>,
+    threads: usize,
+) -> Summary {
+    Summary {
+        name: plan.config.name.clone(),
+        model: plan.config.model.name.clone(),
+        top1: last.map(Accuracy::top1),
+        top5: last.map(Accuracy::top5),
+        best_top1: state.best_top1,
+        loss: telemetry.last_loss(),
+        images_per_second: telemetry.recorder().images_per_second(),
+        wall_seconds: state.earlier_seconds + telemetry.seconds(),
+        steps: state.step,
+        steps_planned: plan.total_steps,
+        epochs: plan.epoch_of(state.step),
+        parameters: state.model.parameters().count(),
+        world_size: plan.world_size,
+        threads_per_rank: threads,
+        seed: plan.config.seed,
+        resumed_from,
+        device: "cpu".to_owned(),
+        git_commit: crate::GIT_COMMIT.map(str::to_owned),
+        versions: Versions {
+            rectify: crate::VERSION.to_owned(),
+            libtorch: crate::LIBTORCH_VERSION.to_owned(),
+            mpi: None,
+        },
+    }
+}

@@ -1,0 +1,158 @@
+//! The training loop and its step.
+
+use collectives::{Communicator, Pending, Phase, Reduction};
+use dataloader::{Batches, DataError};
+use metrics::Phase as Time;
+use plan::Plan;
+
+use crate::checkpoint::RunState;
+use crate::classification::{Accuracy, Classification, ImageBatch};
+use crate::data_parallel::average_gradients;
+use crate::divergence::Divergence;
+use crate::evaluation::Evaluation;
+use crate::failure::Failure;
+use crate::gradients::clip_by_norm;
+use crate::memory::ImageMemory;
+use crate::saving::Saving;
+use crate::state::TrainState;
+use crate::stop::StopFlag;
+use crate::task::Task;
+use crate::telemetry::Telemetry;
+
+/// What the loop works with, besides the state that it changes.
+pub struct Training<'a> {
+    /// What the run will do.
+    pub plan: &'a Plan,
+    /// The other ranks.
+    pub communicator: &'a dyn Communicator,
+    /// Batch → loss → scores.
+    pub task: &'a Classification,
+    /// The validation set.
+    pub evaluation: Evaluation<'a>,
+    /// Where checkpoints go.
+    pub saving: Saving,
+    /// Where measurements go.
+    pub telemetry: Telemetry<'a>,
+    /// Watches for gradients that are not finite.
+    pub divergence: Divergence,
+    /// Whether somebody asked this rank to stop.
+    pub stop: &'a StopFlag,
+}
+
+/// How the loop ended without a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Every planned step is done.
+    Finished,
+    /// Somebody asked for a stop; the state is saved.
+    Stopped,
+}
+
+impl Training<'_> {
+    /// Trains from where `state` stands to the end of the plan, or to a request to stop, on all ranks at the same step.
+    ///
+    /// # Errors
+    /// [`world::Exit::Data`] when the loader gives up, [`world::Exit::Retry`] when a rank is lost,
+    /// [`world::Exit::Diverged`] when gradients are not finite.
+    pub fn run(&mut self, state: &mut TrainState, batches: &mut Batches<'_, ImageMemory>) -> Result<Ending, Failure> {
+        for step in state.step..self.plan.total_steps {
+            let vote = self.vote_to_stop(step);
+            self.train_step(state, batches, self.plan.learning_rate(step))?;
+            let stop = self.count_votes(vote)?;
+
+            if self.plan.log.due(state.step) || stop {
+                self.record(state)?;
+            }
+            let accuracy = if self.plan.eval.due(state.step) { Some(self.evaluate(state)?) } else { None };
+            let improved = self.improved(state, accuracy);
+            if self.plan.checkpoint.due(state.step) || stop || improved {
+                self.save(state, accuracy)?;
+            }
+            if stop {
+                return Ok(Ending::Stopped);
+            }
+        }
+        Ok(Ending::Finished)
+    }
+
+    /// One optimiser step: micro-batches forward and backward, gradients averaged over the ranks and clipped, update.
+    fn train_step(
+        &mut self,
+        state: &mut TrainState,
+        batches: &mut Batches<'_, ImageMemory>,
+        learning_rate: f64,
+    ) -> Result<(), Failure> {
+        let clock = &mut self.telemetry.clock;
+        let parameters = state.model.parameters();
+        parameters.zero_grads();
+        for _ in 0..self.plan.accumulation {
+            clock.enter(Time::DataWait);
+            let lease = batches.next()?.ok_or(DataError::Stopped)?;
+            let images = lease.images(lease.len());
+            let batch = ImageBatch { images, labels: lease.labels(), samples: lease.samples() };
+
+            clock.enter(Time::Forward);
+            let loss = self.task.loss(&state.model, &batch) / self.plan.accumulation as f64;
+            clock.enter(Time::Backward);
+            loss.backward();
+            state.loss_sum += loss.detach();
+        }
+        clock.enter(Time::AllReduce);
+        average_gradients(self.communicator, parameters, self.plan.config.parallel.bucket_mib, state.step)?;
+
+        clock.enter(Time::Optimizer);
+        let norm = clip_by_norm(parameters, self.plan.config.optimizer.clip_norm);
+        self.divergence.watch(norm, state.step);
+        state.optimizer.step(parameters, learning_rate, state.step);
+        state.step += 1;
+        state.loss_steps += 1;
+        self.telemetry.finish_step(self.plan.rank_batch);
+        Ok(())
+    }
+
+    /// Tells the other ranks whether this one was asked to stop; they answer while the step computes.
+    fn vote_to_stop(&self, step: u64) -> Pending {
+        let vote = vec![f32::from(u8::from(self.stop.requested()))];
+        self.communicator.start_all_reduce(Phase::of_step("stop vote", step), vote.into(), Reduction::Sum)
+    }
+
+    fn count_votes(&mut self, vote: Pending) -> Result<bool, Failure> {
+        let votes = vote.wait()?.into_f32().expect("the vote was a vector of f32");
+        Ok(votes[0] > 0.0)
+    }
+
+    fn record(&mut self, state: &mut TrainState) -> Result<(), Failure> {
+        self.divergence.check(self.plan)?;
+        state.share_loss(self.communicator)?;
+        self.telemetry.record(state, self.plan, self.divergence.norm());
+        state.forget_loss();
+        self.saving.report(&self.telemetry);
+        Ok(())
+    }
+
+    fn evaluate(&mut self, state: &TrainState) -> Result<Accuracy, Failure> {
+        self.divergence.check(self.plan)?;
+        let (accuracy, took) = self.evaluation.run(&state.model, self.task, self.communicator)?;
+        self.telemetry.record_evaluation(state.step, self.plan, &accuracy, took);
+        Ok(accuracy)
+    }
+
+    /// Whether this evaluation is the best so far, and the best is to be kept.
+    fn improved(&self, state: &mut TrainState, accuracy: Option<Accuracy>) -> bool {
+        let Some(top1) = accuracy.map(|accuracy| accuracy.top1()) else { return false };
+        let better = state.best_top1.is_none_or(|best| top1 > best);
+        if better {
+            state.best_top1 = Some(top1);
+        }
+        better && self.plan.config.checkpoint.best
+    }
+
+    fn save(&mut self, state: &mut TrainState, accuracy: Option<Accuracy>) -> Result<(), Failure> {
+        self.divergence.check(self.plan)?;
+        state.share_loss(self.communicator)?;
+        self.telemetry.clock.enter(Time::Checkpoint);
+        self.saving.save(state, RunState::of(state, self.plan, accuracy, self.telemetry.seconds()));
+        self.telemetry.clock.leave();
+        Ok(())
+    }
+}
