@@ -88,13 +88,15 @@ impl Buffer {
         match &mut self.memory {
             Memory::F32(numbers) => Numbers::F32(numbers),
             Memory::F64(numbers) => Numbers::F64(numbers),
-            // SAFETY: valid, aligned and exclusive by the contract of `from_raw_f32`.
             Memory::RawF32(address, len) => {
-                Numbers::F32(unsafe { std::slice::from_raw_parts_mut(address.as_ptr(), *len) })
+                // SAFETY: valid, aligned and exclusive by the contract of `from_raw_f32`.
+                let numbers = unsafe { std::slice::from_raw_parts_mut(address.as_ptr(), *len) };
+                Numbers::F32(numbers)
             }
-            // SAFETY: valid, aligned and exclusive by the contract of `from_raw_f64`.
             Memory::RawF64(address, len) => {
-                Numbers::F64(unsafe { std::slice::from_raw_parts_mut(address.as_ptr(), *len) })
+                // SAFETY: valid, aligned and exclusive by the contract of `from_raw_f64`.
+                let numbers = unsafe { std::slice::from_raw_parts_mut(address.as_ptr(), *len) };
+                Numbers::F64(numbers)
             }
         }
     }

@@ -120,8 +120,8 @@ impl Pending {
     fn take(&mut self) -> Result<Buffer, CommError> {
         match std::mem::replace(&mut self.state, State::Taken) {
             State::Ready(result) => result,
-            State::Running(answer) => answer.recv().unwrap_or_else(|_| Err(thread_ended())),
-            State::Taken => Err(thread_ended()),
+            State::Running(answer) => answer.recv().unwrap_or(Err(CommError::ThreadEnded)),
+            State::Taken => Err(CommError::ThreadEnded),
         }
     }
 }
@@ -131,9 +131,4 @@ impl Drop for Pending {
         // The result of an operation that nobody waits for is nobody's; a failure shows again at the next call.
         drop(self.take());
     }
-}
-
-/// What callers get when the communication thread is gone.
-pub(crate) fn thread_ended() -> CommError {
-    CommError::Connect { reason: "the communication thread of this process has ended".into(), transient: false }
 }

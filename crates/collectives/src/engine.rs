@@ -14,9 +14,10 @@ use crate::handle::Control;
 use crate::link::{Link, LinkError};
 use crate::notice::{News, Notice};
 use crate::operation::{Element, Kind, Operation};
-use crate::patience::{Patience, Pause, allow_short_naps};
+use crate::patience::{Patience, allow_short_naps};
 use crate::reduce::AllReduce;
 use crate::roll_call::RollCall;
+use crate::transfer::{Fate, Malformed, Transfer};
 use crate::{Buffer, CommError, Phase};
 
 /// A call of a `Communicator`, with where its answer goes.
@@ -45,29 +46,6 @@ pub(crate) enum Request {
     /// Nothing to do but to look at `Control`.
     Wake,
 }
-
-/// What one operation does with messages. The engine sends the rank's own first, then what it passes on, in order.
-pub(crate) trait Transfer {
-    /// Writes the payload of this rank's next own message; `false` when there are no more.
-    fn produce(&mut self, frame: &mut Frame) -> bool;
-
-    /// Takes the next message of the previous rank, and may change it before it is passed on.
-    fn accept(&mut self, payload: &mut [u8]) -> Result<Fate, Malformed>;
-
-    /// Whether messages of this operation are still to come.
-    fn expects_more(&self) -> bool;
-}
-
-/// What becomes of a message that has arrived.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    PassOn,
-    Keep,
-}
-
-/// A message that does not belong where it came, though its operation does.
-#[derive(Debug)]
-pub(crate) struct Malformed;
 
 pub(crate) struct Engine<L> {
     link: L,
@@ -230,11 +208,7 @@ impl<L: Link> Engine<L> {
         patience: &mut Patience,
         roll_call: &mut RollCall,
     ) -> Result<(), CommError> {
-        let nap = match patience.next() {
-            Pause::Spin => return Ok(std::hint::spin_loop()),
-            Pause::Yield => return Ok(std::thread::yield_now()),
-            Pause::Nap(nap) => nap,
-        };
+        let Some(nap) = patience.pause() else { return Ok(()) };
         self.obey();
         self.hear(operation, roll_call)?;
         let waited = patience.waited();
@@ -271,9 +245,16 @@ impl<L: Link> Engine<L> {
         Ok(())
     }
 
+    /// Two ranks in different operations. One that is ending has simply gone, for those that go on.
     fn mismatch(&mut self, ours: &Operation, peer: usize, theirs: Operation) -> CommError {
-        let ended = theirs.kind == Kind::Close;
-        self.stop_all(ours, if ended { News::Gone { peer } } else { News::Mismatch { peer, theirs } })
+        if ours.kind == Kind::Close {
+            let gone = self.link.rank();
+            return self.stop_all(&theirs, News::Gone { peer: gone });
+        }
+        if theirs.kind == Kind::Close {
+            return self.stop_all(ours, News::Gone { peer });
+        }
+        self.stop_all(ours, News::Mismatch { peer, theirs })
     }
 
     fn broken(&mut self, operation: &Operation, error: LinkError) -> CommError {

@@ -70,6 +70,9 @@ pub enum CommError {
         /// The library's words.
         message: String,
     },
+    /// The communication thread of this process is gone: it panicked, a bug of ours.
+    #[error("the communication thread has ended: its message stands above in this rank's log")]
+    ThreadEnded,
     /// The ranks could not be connected in the first place.
     #[error("cannot connect the ranks: {reason}")]
     Connect {
@@ -88,7 +91,7 @@ impl CommError {
             CommError::Connect { transient, .. } => Some(if *transient { Exit::Retry } else { Exit::Config }),
             CommError::Disagreement { .. } => Some(Exit::Config),
             CommError::Poisoned { first } => first.exit(),
-            CommError::Mismatch { .. } => None,
+            CommError::Mismatch { .. } | CommError::ThreadEnded => None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Blocks of bytes that go once round the ring: all-gather, broadcast and barrier.
 
-use crate::engine::{Fate, Malformed, Transfer};
 use crate::frame::{Frame, SEGMENT_BYTES};
+use crate::transfer::{Fate, Malformed, Transfer};
 
 /// A block begins with its length; the rest follows in as many messages as it takes.
 const LENGTH_BYTES: usize = 8;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 
-use crate::communicator::thread_ended;
 use crate::engine::{Engine, Request};
 use crate::link::Link;
 use crate::{Buffer, CommError, Communicator, Pending, Phase, Reduction};
@@ -49,7 +48,7 @@ const ABORT_GRACE: Duration = Duration::from_secs(3);
 
 impl Handle {
     /// Starts a communication thread, which makes its own link: what `make_link` calls is bound to that thread. Fails if
-    /// the link does, or if it is not there after `patience`.
+    /// the link does, or if it is not there after `timeout`.
     pub fn start<L: Link + 'static>(
         make_link: impl FnOnce() -> Result<L, CommError> + Send + 'static,
         timeout: Duration,
@@ -86,7 +85,7 @@ impl Handle {
     }
 
     fn call<T>(&self, make: impl FnOnce(Sender<Result<T, CommError>>) -> Request) -> Result<T, CommError> {
-        self.begin(make).recv().unwrap_or_else(|_| Err(thread_ended()))
+        self.begin(make).recv().unwrap_or(Err(CommError::ThreadEnded))
     }
 
     fn begin<T>(&self, make: impl FnOnce(Sender<Result<T, CommError>>) -> Request) -> Receiver<Result<T, CommError>> {

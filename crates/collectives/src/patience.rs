@@ -16,13 +16,6 @@ pub(crate) struct Patience {
     since: Instant,
 }
 
-/// What to do before polling again.
-pub(crate) enum Pause {
-    Spin,
-    Yield,
-    Nap(Duration),
-}
-
 impl Patience {
     pub fn new() -> Patience {
         Patience { polls: 0, nap: SHORTEST_NAP, since: Instant::now() }
@@ -33,17 +26,20 @@ impl Patience {
         self.since.elapsed()
     }
 
-    pub fn next(&mut self) -> Pause {
+    /// Spins or yields, while the wait is young; then says how long to sleep.
+    pub fn pause(&mut self) -> Option<Duration> {
         self.polls = self.polls.saturating_add(1);
         if self.polls <= SPINS {
-            return Pause::Spin;
+            std::hint::spin_loop();
+            return None;
         }
         if self.polls <= SPINS + YIELDS {
-            return Pause::Yield;
+            std::thread::yield_now();
+            return None;
         }
         let nap = self.nap;
         self.nap = (nap * 5 / 4).min(LONGEST_NAP);
-        Pause::Nap(nap)
+        Some(nap)
     }
 }
 

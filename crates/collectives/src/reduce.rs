@@ -10,8 +10,8 @@ use std::marker::PhantomData;
 use std::ops::{Add, Div, Range};
 
 use crate::Reduction;
-use crate::engine::{Fate, Malformed, Transfer};
 use crate::frame::{Frame, SEGMENT_BYTES};
+use crate::transfer::{Fate, Malformed, Transfer};
 
 /// A number that can be summed over ranks.
 pub(crate) trait Number: Copy + Add<Output = Self> + Div<Output = Self> {

@@ -1,0 +1,154 @@
+//! What one rank of the MPI tests does. `mpirun -np 3 target/release/examples/ranks agree` prints a digest of every result's
+//! bits; the other scenarios end badly on purpose, with the exit code that a trainer would use.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use collectives::{Backend, CommError, Communicator, Phase, Reduction, connect};
+use world::World;
+
+#[path = "../tests/numbers/mod.rs"]
+mod numbers;
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let scenario = arguments.next().expect("a scenario");
+    let mut number = || arguments.next().and_then(|text| text.parse::<f64>().ok()).expect("a number");
+    let world = World::from_env().expect("started by mpirun");
+    match scenario.as_str() {
+        "agree" => agree(&*join(&world, 60.0)),
+        "missing" => {
+            let (missing, timeout) = (number() as usize, number());
+            miss(&*join(&world, timeout), missing)
+        }
+        "late" => {
+            let (late, timeout) = (number() as usize, number());
+            if world.rank == late {
+                forever();
+            }
+            end(join_result(&world, timeout).err().expect("a rank has not started"), None)
+        }
+        "mismatch" => {
+            let ranks = join(&world, 60.0);
+            let error = ranks.all_reduce_mean("gradients".into(), &mut vec![0.0; 100 + world.rank / 2]).unwrap_err();
+            end(error, Some(&*ranks))
+        }
+        "leave" => {
+            let (leaving, code) = (number() as usize, number() as i32);
+            let ranks = join(&world, 60.0);
+            ranks.barrier("start".into()).unwrap();
+            if world.rank == leaving {
+                ranks.abort(code);
+            }
+            ranks.barrier("never".into()).unwrap();
+        }
+        "return" => {
+            let returning = number() as usize;
+            let ranks = join(&world, 60.0);
+            if world.rank != returning {
+                end(ranks.barrier("evaluation".into()).unwrap_err(), Some(&*ranks));
+            }
+            drop(ranks);
+            std::thread::sleep(Duration::from_secs(1)); // for mpirun kills the others when this process is gone
+        }
+        "speed" => speed(&*join(&world, 60.0)),
+        other => panic!("no scenario {other}"),
+    }
+}
+
+fn join(world: &World, timeout_s: f64) -> Arc<dyn Communicator> {
+    join_result(world, timeout_s).expect("ranks that join")
+}
+
+fn join_result(world: &World, timeout_s: f64) -> Result<Arc<dyn Communicator>, CommError> {
+    connect(Backend::Mpi, world, Duration::from_secs_f64(timeout_s))
+}
+
+/// Every kind of operation, checked here; the digest lets the test compare bits between ranks, runs and backends.
+fn agree(ranks: &dyn Communicator) {
+    let mut digest = DefaultHasher::new();
+    for len in numbers::LENGTHS {
+        numbers::reduced_bits(ranks, len).hash(&mut digest);
+    }
+    let mut counts = [ranks.rank() as f64, 10_001.0];
+    ranks.all_reduce_sum_f64("evaluation".into(), &mut counts).unwrap();
+    let size = ranks.size();
+    assert_eq!(counts, [(size * (size - 1) / 2) as f64, 10_001.0 * size as f64]);
+
+    let buckets = |step| Phase::of_step("gradients", step);
+    let start = |step| ranks.start_all_reduce(buckets(step), vec![step as f32; 200_000].into(), Reduction::Mean);
+    let pending: Vec<_> = (0..5).map(start).collect();
+    for (step, pending) in pending.into_iter().enumerate() {
+        assert!(pending.wait().unwrap().into_f32().unwrap().iter().all(|&mean| mean == step as f32));
+    }
+
+    for root in 0..size {
+        let mut bytes = vec![ranks.rank() as u8; 600_000 * root + ranks.rank()];
+        ranks.broadcast("id".into(), &mut bytes, root).unwrap();
+        assert!(bytes == vec![root as u8; 600_000 * root + root]);
+    }
+    let names = ranks.all_gather("names".into(), format!("rank {}", ranks.rank()).as_bytes()).unwrap();
+    assert!(names.iter().enumerate().all(|(rank, name)| *name == format!("rank {rank}").as_bytes()));
+    assert_eq!(ranks.all_equal("the same parameters".into(), b"same"), Ok(()));
+    assert_eq!(ranks.any("stop".into(), ranks.rank() == size - 1), Ok(true));
+    ranks.barrier("end".into()).unwrap();
+    println!("digest {:016x}", digest.finish());
+}
+
+fn miss(ranks: &dyn Communicator, missing: usize) {
+    let mut numbers = vec![1.0; 1000];
+    ranks.all_reduce_mean("warm-up".into(), &mut numbers).unwrap();
+    if ranks.rank() == missing {
+        forever();
+    }
+    let error = ranks.all_reduce_mean(Phase::of_step("gradients", 12), &mut numbers).unwrap_err();
+    end(error, Some(ranks))
+}
+
+fn forever() -> ! {
+    loop {
+        std::thread::sleep(Duration::from_secs(60));
+    }
+}
+
+/// Says what is wrong and ends as a trainer would; also leaves the others the time to say it.
+fn end(error: CommError, ranks: Option<&dyn Communicator>) -> ! {
+    eprintln!("error: {error}");
+    let code = error.exit().map_or(1, world::Exit::code);
+    std::thread::sleep(Duration::from_millis(500));
+    match ranks {
+        Some(ranks) => ranks.abort(code),
+        None => std::process::exit(code),
+    }
+}
+
+/// Time of all-reduces of several sizes, for people.
+fn speed(ranks: &dyn Communicator) {
+    for len in [1usize, 1 << 10, 1 << 14, 1 << 18, 1 << 20, 5_700_000, 1 << 24] {
+        let mut numbers = vec![1.0; len];
+        let rounds = (50_000_000 / (len + 100_000)).clamp(5, 500);
+        let mut times: Vec<_> = (0..rounds)
+            .map(|_| {
+                ranks.barrier("ready".into()).unwrap();
+                let began = Instant::now();
+                ranks.all_reduce_mean("speed".into(), &mut numbers).unwrap();
+                began.elapsed().as_secs_f64()
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        let median = times[rounds / 2];
+        if ranks.rank() == 0 {
+            let bytes = 4.0 * len as f64;
+            let on_wire = bytes * 2.0 * (ranks.size() - 1) as f64 / ranks.size() as f64;
+            let [low, high] = [times[0], times[rounds * 9 / 10]].map(|time| time * 1e6);
+            let rates = [bytes, on_wire].map(|bytes| bytes / median / 1e9);
+            println!(
+                "{len:>9} f32: median {:>9.1} µs ({low:.1} to {high:.1}), {:.3} GB/s, bus {:.3} GB/s",
+                median * 1e6,
+                rates[0],
+                rates[1]
+            );
+        }
+    }
+}
