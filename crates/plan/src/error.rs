@@ -18,7 +18,7 @@ pub enum ConfigError {
     #[error("{place}: this is not TOML: {message}")]
     Syntax {
         /// The file and the line.
-        place: Place,
+        place: Box<Place>,
         /// What the parser says.
         message: String,
     },
@@ -34,7 +34,7 @@ pub enum ConfigError {
     #[error("{place}: unknown key `{key}`{hint}", hint = hint(.nearest, .known))]
     UnknownKey {
         /// Where it stands.
-        place: Place,
+        place: Box<Place>,
         /// The whole key, such as `data.pth`.
         key: String,
         /// Whole keys that look like it, best first.
@@ -46,7 +46,7 @@ pub enum ConfigError {
     #[error("{place}: `{key}` is missing; it must be {expected}")]
     MissingKey {
         /// The file.
-        place: Place,
+        place: Box<Place>,
         /// The whole key.
         key: String,
         /// What it takes.
@@ -56,7 +56,7 @@ pub enum ConfigError {
     #[error("{place}: `{key}` must be {expected}; found {found}{hint}", hint = hint(.nearest, &[]))]
     Value {
         /// Where it stands.
-        place: Place,
+        place: Box<Place>,
         /// The whole key.
         key: String,
         /// What it takes.

@@ -45,7 +45,10 @@ impl Draft {
         let line =
             |offset: usize| 1 + text.as_bytes()[..offset.min(text.len())].iter().filter(|&&b| b == b'\n').count();
         let document = Document::parse(text).map_err(|error| ConfigError::Syntax {
-            place: Place::File { path: path.to_owned(), line: line(error.span().map_or(0, |span| span.start)) },
+            place: Box::new(Place::File {
+                path: path.to_owned(),
+                line: line(error.span().map_or(0, |span| span.start)),
+            }),
             message: error.message().trim_end().replace('\n', ", "),
         })?;
         let mut origins = Origins { path: path.to_owned(), ..Origins::default() };
@@ -117,7 +120,7 @@ impl Draft {
                 let keys = SECTIONS.iter().find(|(other, _)| other == section).map_or(&[][..], |(_, keys)| keys);
                 let expected =
                     keys.iter().find(|key| key.name == *name).map_or_else(String::new, |key| key.kind.expected());
-                let place = Place::Unset { path: origins.path.clone() };
+                let place = Box::new(Place::Unset { path: origins.path.clone() });
                 errors.push(ConfigError::MissingKey { place, key: format!("{section}.{name}"), expected });
             }
         }
@@ -131,9 +134,8 @@ impl Draft {
         let Draft { table, origins } = self;
         let mut config: Config = serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
             let key = error.path().to_string();
-            let place = origins.place(&key);
             ConfigError::Value {
-                place,
+                place: Box::new(origins.place(&key)),
                 key,
                 expected: "valid".to_owned(),
                 found: error.into_inner().to_string(),
@@ -181,7 +183,7 @@ fn check_value(key: &Key, whole: &str, value: &mut Value, origins: &Origins, err
 }
 
 fn bad(place: Place, key: &str, expected: String, found: String, nearest: Vec<String>) -> ConfigError {
-    ConfigError::Value { place, key: key.to_owned(), expected, found, nearest }
+    ConfigError::Value { place: Box::new(place), key: key.to_owned(), expected, found, nearest }
 }
 
 /// The error for a key that no section has, or that the section with these `keys` has not.
@@ -208,13 +210,13 @@ fn unknown(whole: &str, keys: Option<&[Key]>, origins: &Origins) -> ConfigError 
     let like = nearest(name, names.iter().map(String::as_str));
     near.splice(0..0, like.into_iter().map(|name| if prefix.is_empty() { name } else { format!("{prefix}.{name}") }));
     near.truncate(3);
-    ConfigError::UnknownKey { place: origins.place(whole), key: whole.to_owned(), nearest: near, known }
+    ConfigError::UnknownKey { place: Box::new(origins.place(whole)), key: whole.to_owned(), nearest: near, known }
 }
 
 /// Errors of the file come in the order of its lines, then those of overrides, then what is missing.
 fn rank(error: &ConfigError) -> (usize, usize) {
     match error {
-        ConfigError::UnknownKey { place, .. } | ConfigError::Value { place, .. } => match place {
+        ConfigError::UnknownKey { place, .. } | ConfigError::Value { place, .. } => match place.as_ref() {
             Place::File { line, .. } => (0, *line),
             Place::Set { .. } => (1, 0),
             Place::Unset { .. } => (2, 0),

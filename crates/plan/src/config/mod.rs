@@ -130,14 +130,20 @@ impl Config {
 
     /// An error about the value of `key`, with the place where it was set.
     pub(crate) fn bad_value(&self, key: &str, expected: String, found: String) -> ConfigError {
-        ConfigError::Value { place: self.origins.place(key), key: key.to_owned(), expected, found, nearest: Vec::new() }
+        ConfigError::Value {
+            place: Box::new(self.origins.place(key)),
+            key: key.to_owned(),
+            expected,
+            found,
+            nearest: Vec::new(),
+        }
     }
 
     /// The same about a model.
     pub(crate) fn bad_model(&self, bad: crate::models::BadModel) -> ConfigError {
         let key = format!("model.{}", bad.key);
         ConfigError::Value {
-            place: self.origins.place(&key),
+            place: Box::new(self.origins.place(&key)),
             key,
             expected: bad.expected,
             found: bad.found,

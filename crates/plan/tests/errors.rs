@@ -1,0 +1,147 @@
+//! What a bad config gets: place, key, what was expected, what was found, and what was perhaps meant.
+
+use std::path::Path;
+
+use plan::{ConfigError, DataFacts, Plan};
+
+/// A config that is fine; its lines are counted from 1.
+const GOOD: &str = "\
+name = \"x\"
+[data]
+path = \"digits\"
+[model]
+name = \"vit_tiny_patch16_224\"
+activation = \"crrelu\"
+[train]
+batch_size = 64
+";
+
+fn error_of(text: &str, sets: &[&str]) -> ConfigError {
+    let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
+    plan::parse(text, Path::new("x.toml"), &sets).expect_err(text)
+}
+
+/// `GOOD` with one piece of text replaced.
+fn with(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "{from}");
+    GOOD.replacen(from, to, 1)
+}
+
+#[track_caller]
+fn assert_says(error: &ConfigError, parts: &[&str]) {
+    let message = error.to_string();
+    for part in parts {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+}
+
+#[test]
+fn mistakes_in_the_file_name_line_key_and_remedy() {
+    let cases: &[(&str, &str, &[&str])] = &[
+        ("path = ", "pth = ", &["x.toml:3", "unknown key `data.pth`", "did you mean `data.path`"]),
+        ("[train]", "[trian]", &["x.toml:7", "unknown key `trian`", "did you mean `train`"]),
+        ("[train]\n", "[loss]\n", &["x.toml:8", "unknown key `loss.batch_size`", "`train.batch_size`"]),
+        ("name = \"x\"", "batch_size = 3", &["x.toml:1", "`train.batch_size`"]),
+        ("= 64", "= \"64\"", &["x.toml:8", "`train.batch_size`", "a whole number from 1", "the string \"64\""]),
+        ("= 64", "= 0", &["x.toml:8", "`train.batch_size`", "from 1 to", "found 0"]),
+        ("= 64", "= -3", &["x.toml:8", "found -3"]),
+        ("= 64", "= 64.5", &["x.toml:8", "found 64.5"]),
+        ("= 64", "= 64\n[augment]\nscale = [1.0, 0.5]", &["x.toml:10", "`augment.scale`", "2 numbers", "[1.0, 0.5]"]),
+        ("= 64", "= 64\n[augment]\nflip = nan", &["x.toml:10", "`augment.flip`", "from 0 to 1", "NaN"]),
+        ("= 64", "= 64\n[loss]\nsmoothing = true", &["x.toml:10", "`loss.smoothing`", "a number", "found true"]),
+        (
+            "= 64",
+            "= 64\n[optimizer]\ndecay = \"matrix\"",
+            &["x.toml:10", "one of \"all\", \"matrices\"", "`matrices`?"],
+        ),
+        ("\"x\"", "\"a/b\"", &["x.toml:1", "`name`", "letters, digits"]),
+        ("vit_tiny_", "vit_tny_", &["x.toml:5", "`model.name`", "did you mean `vit_tiny_patch16_224`"]),
+        ("\"crrelu\"", "\"crelu\"", &["x.toml:6", "`model.activation.name`", "did you mean `crrelu`"]),
+        ("\"crrelu\"", "{ name = \"crrelu\", slope = 1 }", &["x.toml:6", "`model.activation.slope`", "only epsilon"]),
+        ("\"crrelu\"", "{ name = \"gelu\", learnable = true }", &["x.toml:6", "gelu has nothing to learn"]),
+        ("\"crrelu\"", "{ nme = \"gelu\" }", &["x.toml:6", "`model.activation.nme`", "`model.activation.name`?"]),
+        ("\"crrelu\"", "7", &["x.toml:6", "`model.activation`", "or a table", "found 7"]),
+        ("\"crrelu\"", "{ epsilon = 1000 }", &["x.toml:6", "`model.activation.epsilon`", "from -100 to 100"]),
+        ("[train]\n", "[train]\nbatch_size = 3\n", &["x.toml:9", "not TOML", "duplicate key"]),
+        ("= 64", "= ", &["x.toml:8", "not TOML"]),
+        ("[train]\nbatch_size", "train", &["x.toml:", "`model.train`"]),
+        ("name = \"x\"", "train = 5", &["x.toml:", "not TOML"]),
+        ("name = \"x\"", "log = 5", &["x.toml:1", "`log` must be a section", "found 5"]),
+        ("name = \"x\"", "seed = -1", &["x.toml:1", "`seed`", "found -1"]),
+    ];
+    for (from, to, parts) in cases {
+        assert_says(&error_of(&with(from, to), &[]), parts);
+    }
+}
+
+#[test]
+fn mistakes_in_overrides_name_the_override() {
+    let cases: &[(&str, &[&str])] = &[
+        ("data.pth=a", &["--set data.pth=a", "unknown key `data.pth`", "`data.path`"]),
+        ("train.batch_size=many", &["--set train.batch_size=many", "whole number", "the string \"many\""]),
+        ("augment.scale=[0.5]", &["--set augment.scale=[0.5]", "2 numbers"]),
+        ("model.name=vit_huge", &["--set model.name=vit_huge", "`model.name`"]),
+        ("model=vit", &["--set model=vit", "`model` must be a section"]),
+        ("model.activation=swish", &["--set model.activation=swish", "`model.activation.name`"]),
+        ("seed", &["--set seed", "no `=`"]),
+        ("=3", &["--set =3", "no key"]),
+        ("train..batch_size=3", &["no key"]),
+        ("train.batch_size.x=3", &["`train.batch_size` is 64 and has no keys"]),
+    ];
+    for (set, parts) in cases {
+        assert_says(&error_of(GOOD, &[set]), parts);
+    }
+}
+
+#[test]
+fn what_has_no_default_is_asked_for() {
+    assert_says(&error_of(&with("path = \"digits\"\n", ""), &[]), &["x.toml", "`data.path` is missing", "a path"]);
+    assert_says(&error_of("", &["data.path=a"]), &["`model.name` is missing", "vit_tiny_patch16_224"]);
+}
+
+#[test]
+fn the_first_mistake_of_the_file_is_told_first() {
+    let text = with("batch_size = 64", "batch_size = 0").replace("path = \"digits\"", "path = 3");
+    assert_says(&error_of(&text, &["log.every_steps=0"]), &["x.toml:3", "`data.path`", "found 3"]);
+}
+
+#[test]
+fn values_that_do_not_fit_each_other_are_found_before_a_run() {
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["model.patch_size=15"], &["--set model.patch_size=15", "a divisor of the image size 224", "14 or 16"]),
+        (&["model.image_size=30"], &["--set model.image_size=30", "`model.image_size`", "multiple of", "16"]),
+        (&["model.num_heads=5"], &["--set model.num_heads=5", "a divisor of the width 192", "4 or 6"]),
+        (&["model.embed_dim=100"], &["--set model.embed_dim=100", "multiple of", "num_heads 3"]),
+        (
+            &["schedule.epochs=3"],
+            &["x.toml", "`schedule.warmup_epochs`", "less than the 3 of `schedule.epochs`", "found 5"],
+        ),
+        (&["model.mlp_ratio=0.001"], &["--set model.mlp_ratio=0.001", "at least 1/192"]),
+    ];
+    for (sets, parts) in cases {
+        assert_says(&error_of(GOOD, sets), parts);
+    }
+}
+
+#[test]
+fn a_batch_that_cannot_be_shared_out_names_the_nearest_that_can() {
+    let facts = DataFacts { train_samples: 1000, val_samples: 10, num_classes: 10 };
+    let cases: &[(&[&str], usize, &[&str])] = &[
+        (&[], 3, &["x.toml:8", "`train.batch_size`", "3 ranks", "63 or 66", "found 64"]),
+        (&["train.accumulation=5"], 2, &["x.toml:8", "a multiple of 10", "60 or 70"]),
+        (&["train.batch_size=4"], 8, &["--set train.batch_size=4", "a multiple of 8", "nearest: 8;", "found 4"]),
+    ];
+    for (sets, world_size, parts) in cases {
+        let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
+        let config = plan::parse(GOOD, Path::new("x.toml"), &sets).unwrap();
+        let error = Plan::resolve(config, facts, *world_size).unwrap_err();
+        let parts: Vec<&str> = parts.iter().map(|part| part.trim_end_matches(';')).collect();
+        assert_says(&error, &parts);
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = plan::load(Path::new("no/such/file.toml"), &[]).unwrap_err();
+    assert_says(&error, &["cannot read the config no/such/file.toml"]);
+}

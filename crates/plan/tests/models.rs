@@ -1,0 +1,126 @@
+//! The table of models agrees with timm 1.0.31: parameters, sizes, costs.
+
+use std::path::Path;
+
+use plan::config::DecayRule;
+use plan::models::{self, ModelSpec, VitSpec};
+
+/// The model of a config with these overrides.
+fn configured(name: &str, sets: &[&str], num_classes: usize) -> ModelSpec {
+    let mut all = vec!["data.path=x".to_owned(), format!("model.name={name}")];
+    all.extend(sets.iter().map(|&set| set.to_owned()));
+    models::configured(&plan::parse("", Path::new("x.toml"), &all).unwrap().model, num_classes).unwrap()
+}
+
+fn vit(spec: &ModelSpec) -> &VitSpec {
+    match spec {
+        ModelSpec::Vit(vit) => vit,
+        other => panic!("{other:?} is no vision transformer"),
+    }
+}
+
+/// `sum(p.numel() for p in timm.create_model(name).parameters())`.
+#[test]
+fn parameters_are_those_of_timm() {
+    let counts = [
+        ("vit_tiny_patch16_224", 5_717_416),
+        ("vit_small_patch16_224", 22_050_664),
+        ("vit_base_patch16_224", 86_567_656),
+        ("deit_tiny_patch16_224", 5_717_416),
+        ("deit_small_patch16_224", 22_050_664),
+        ("deit_base_patch16_224", 86_567_656),
+        ("deit_tiny_distilled_patch16_224", 5_910_800),
+        ("deit_small_distilled_patch16_224", 22_436_432),
+        ("deit_base_distilled_patch16_224", 87_338_192),
+    ];
+    assert_eq!(counts.map(|(name, _)| name).to_vec(), models::names());
+    for (name, count) in counts {
+        assert_eq!(models::parameters(&models::find(name).unwrap()), count, "{name}");
+    }
+}
+
+/// The same with `img_size`, `patch_size`, `embed_dim`, `depth`, `num_heads`, `mlp_ratio` and `num_classes` given.
+#[test]
+fn overrides_count_as_in_timm() {
+    let cifar = ["model.image_size=32", "model.patch_size=4"];
+    assert_eq!(models::parameters(&configured("vit_tiny_patch16_224", &cifar, 10)), 5_362_762);
+    assert_eq!(models::parameters(&configured("deit_tiny_distilled_patch16_224", &cifar, 100)), 5_399_816);
+    let small = [
+        "model.image_size=32",
+        "model.patch_size=8",
+        "model.embed_dim=128",
+        "model.depth=6",
+        "model.num_heads=4",
+        "model.mlp_ratio=3.3",
+    ];
+    assert_eq!(models::parameters(&configured("vit_tiny_patch16_224", &small, 10)), 1_079_406);
+}
+
+#[test]
+fn each_block_learns_the_parameters_of_its_activation() {
+    let count = |sets: &[&str]| models::parameters(&configured("vit_tiny_patch16_224", sets, 1000));
+    let gelu = count(&[]);
+    assert_eq!(count(&["model.activation=gelu"]), gelu);
+    assert_eq!(count(&["model.activation=crrelu"]), gelu + 12);
+    assert_eq!(
+        count(&["model.activation=crrelu", "model.depth=1", "model.activation.learnable=false"]),
+        count(&["model.depth=1"])
+    );
+    assert_eq!(count(&["model.activation=prelu"]), gelu + 12);
+    assert_eq!(count(&["model.activation=starrelu"]), gelu + 24);
+    assert_eq!(count(&["model.activation=elu"]), gelu); // α is a constant
+}
+
+/// `torch.utils.flop_counter.FlopCounterMode` over timm's models, attention counted as plain matrix products.
+#[test]
+fn costs_are_those_that_pytorch_counts() {
+    let cifar: &[&str] = &["model.image_size=32", "model.patch_size=4"];
+    let cases = [
+        ("vit_tiny_patch16_224", &[][..], 1000, 2_507_366_400),
+        ("vit_small_patch16_224", &[], 1000, 9_197_764_608),
+        ("vit_base_patch16_224", &[], 1000, 35_127_656_448),
+        ("deit_tiny_distilled_patch16_224", &[], 1000, 2_522_007_552),
+        ("vit_tiny_patch16_224", cifar, 10, 730_215_168),
+    ];
+    for (name, sets, num_classes, flops) in cases {
+        assert_eq!(models::flops(&configured(name, sets, num_classes)), flops, "{name} {sets:?}");
+    }
+}
+
+#[test]
+fn activations_start_learn_and_decay_as_the_config_says() {
+    let crrelu = configured(
+        "vit_tiny_patch16_224",
+        &["model.activation={ name = 'crrelu', epsilon = -0.1, decay = false }"],
+        10,
+    );
+    let spec = crrelu.activation();
+    assert_eq!((spec.values.as_slice(), spec.learnable), (&[-0.1][..], true));
+    assert!(!spec.decays(DecayRule::All));
+    let plain = configured("vit_tiny_patch16_224", &["model.activation=crrelu"], 10);
+    assert_eq!(plain.activation().values, [0.01]);
+    assert!(plain.activation().decays(DecayRule::All) && !plain.activation().decays(DecayRule::Matrices));
+    assert_eq!(configured("vit_tiny_patch16_224", &[], 10).activation().activation.name(), "gelu");
+}
+
+#[test]
+fn sizes_follow_from_the_overrides() {
+    let spec = configured(
+        "deit_tiny_distilled_patch16_224",
+        &["model.image_size=32", "model.patch_size=4", "model.drop_path=0.11"],
+        10,
+    );
+    let vit = vit(&spec);
+    assert_eq!((vit.num_patches(), vit.num_prefix_tokens(), vit.num_tokens()), (64, 2, 66));
+    assert_eq!((vit.head_dim(), vit.mlp_dim(), spec.num_classes(), spec.image_size()), (64, 768, 10, 32));
+    let rates = vit.drop_path_rates();
+    assert_eq!((rates.len(), rates[0], rates[11]), (12, 0.0, 0.11));
+    assert!((rates[1] - 0.01).abs() < 1e-15);
+}
+
+#[test]
+fn an_unknown_model_is_told_its_neighbours() {
+    let error = models::find("deit_tiny_patch16").unwrap_err();
+    assert_eq!(error.nearest.first().map(String::as_str), Some("deit_tiny_patch16_224"));
+    assert!(error.to_string().contains("did you mean deit_tiny_patch16_224"), "{error}");
+}
