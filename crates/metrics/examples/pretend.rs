@@ -65,7 +65,7 @@ fn one_step(
     recorder.step(&clock.finish_step_at(now), shape.global_batch / shape.world_size as u64);
     let progress = step as f64 / shape.total_steps as f64;
     let epoch = step as f64 / STEPS_PER_EPOCH as f64;
-    if step % 5 == 0 {
+    if step.is_multiple_of(5) {
         let noise = (step as f64 * 78.233).sin() * (step as f64 * 3.7).cos();
         recorder.record(StepReport {
             step,
@@ -81,7 +81,7 @@ fn one_step(
             },
         })?;
     }
-    if step % STEPS_PER_EPOCH == 0 {
+    if step.is_multiple_of(STEPS_PER_EPOCH) {
         let top1 = 98.0 - 88.0 * (-5.0 * progress).exp();
         let top5 = 100.0 - 50.0 * (-9.0 * progress).exp();
         let (loss, samples, seconds) = (2.2 * (-3.5 * progress).exp() + 0.1, 360, 1.5 + 0.2 * jitter);
@@ -95,7 +95,7 @@ fn one_step(
             seconds,
         })?;
     }
-    if step % 90 == 0 && rank == 0 {
+    if step.is_multiple_of(90) && rank == 0 {
         recorder.metrics().checkpoint_saved(SystemTime::now());
     }
     Ok(())

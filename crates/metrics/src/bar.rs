@@ -168,7 +168,7 @@ impl Shared {
 }
 
 fn new_bar(shape: &RunShape) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:24.cyan/dim} {percent:>3}%  {wide_msg}")
+    let style = ProgressStyle::with_template("{bar:12.cyan/dim} {percent:>3}%  {wide_msg}")
         .expect("the template is constant and tried by a test")
         .progress_chars("━╸─");
     ProgressBar::new(shape.total_steps).with_style(style).with_position(shape.start_step)
@@ -205,13 +205,14 @@ impl State {
         }
     }
 
+    /// What matters most comes first: a narrow terminal cuts off the end.
     fn describe(&self, elapsed: Duration) -> String {
-        let mut parts = vec![format!("epoch {:.1}/{}", self.epoch, self.shape.epochs)];
+        let left = remaining(&self.shape, self.step, elapsed);
+        let mut parts: Vec<_> = left.map(|left| format!("ETA {}", clock_face(left))).into_iter().collect();
         parts.extend(self.images_per_second.map(|speed| format!("{speed:.0} images/s")));
         parts.extend(self.loss.map(|loss| format!("loss {loss:.4}")));
         parts.extend(self.top1_percent.map(|top1| format!("top-1 {top1:.2} %")));
-        let left = remaining(&self.shape, self.step, elapsed);
-        parts.extend(left.map(|left| format!("ETA {}", clock_face(left))));
+        parts.push(format!("epoch {:.1}/{}", self.epoch, self.shape.epochs));
         parts.join("  ")
     }
 }
@@ -283,10 +284,10 @@ mod tests {
         assert_eq!(
             shown(ProgressMode::Lines, &a_run()),
             [
-                "step 30/100  epoch 3.0/10  123 images/s  loss 0.5000  ETA 1:10",
-                "step 40/100  epoch 4.0/10  123 images/s  loss 0.5000  top-1 97.12 %  ETA 1:00",
+                "step 30/100  ETA 1:10  123 images/s  loss 0.5000  epoch 3.0/10",
+                "step 40/100  ETA 1:00  123 images/s  loss 0.5000  top-1 97.12 %  epoch 4.0/10",
                 "the disk is full",
-                "step 100/100  epoch 10.0/10  123 images/s  loss 0.5000  top-1 97.12 %",
+                "step 100/100  123 images/s  loss 0.5000  top-1 97.12 %  epoch 10.0/10",
             ]
         );
     }

@@ -75,8 +75,8 @@ fn panels(steps: &[&StepRecord], evals: &[&EvalRecord]) -> [Panel; 4] {
             GREEN,
             of_evals(|eval| eval.top5_percent),
         ),
-        Panel::new("Learning rate").from_zero().line("", BLUE, of_steps(|step| step.learning_rate)),
-        Panel::new("Images per second, all ranks").from_zero().faint("each logged step", BLUE, speed.clone()).line(
+        Panel::new("Learning rate").with_zero().line("", BLUE, of_steps(|step| step.learning_rate)),
+        Panel::new("Images per second, all ranks").with_zero().faint("each logged step", BLUE, speed.clone()).line(
             "smoothed",
             BLUE,
             speed.smoothed(),

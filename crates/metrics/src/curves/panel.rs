@@ -27,18 +27,18 @@ struct Curve {
 /// A panel: its curves over epochs.
 pub(super) struct Panel {
     title: &'static str,
-    from_zero: bool,
+    with_zero: bool,
     curves: Vec<Curve>,
 }
 
 impl Panel {
     pub(super) fn new(title: &'static str) -> Panel {
-        Panel { title, from_zero: false, curves: Vec::new() }
+        Panel { title, with_zero: false, curves: Vec::new() }
     }
 
     /// The y axis begins at 0.
-    pub(super) fn from_zero(self) -> Panel {
-        Panel { from_zero: true, ..self }
+    pub(super) fn with_zero(self) -> Panel {
+        Panel { with_zero: true, ..self }
     }
 
     /// Adds a pale thin line; an empty label stays out of the legend.
@@ -134,10 +134,10 @@ impl Panel {
 
     fn y_range(&self) -> Range<f64> {
         let (low, high) = bounds(self.points().map(|(_, y)| y));
-        let low = if self.from_zero { low.min(0.0) } else { low };
+        let low = if self.with_zero { low.min(0.0) } else { low };
         // A curve without any height still gets a panel of some height.
         let room = if high > low { 0.05 * (high - low) } else { 0.5 * high.abs().max(1e-3) };
-        let floor = if self.from_zero || (low >= 0.0 && low < room) { low.min(0.0) } else { low - room };
+        let floor = if self.with_zero || (low >= 0.0 && low < room) { low.min(0.0) } else { low - room };
         floor..high + room
     }
 
