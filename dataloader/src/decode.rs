@@ -1,8 +1,7 @@
 //! Bytes of a file to 8-bit RGB pixels, as `PIL.Image.open(file).convert("RGB")` gives them.
 
 use std::any::Any;
-use std::error::Error;
-use std::io::{Cursor, ErrorKind};
+use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::codecs::jpeg::JpegDecoder;
@@ -10,6 +9,7 @@ use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat};
 
+use crate::truncation::is_cut;
 use crate::{BadImage, Encoding, Reason};
 
 /// The most pixels an image may have: where PIL refuses an image as a decompression bomb.
@@ -69,14 +69,12 @@ impl Decoder {
         }
         let format = image::guess_format(bytes)
             .map_err(|_| BadImage::new(Reason::NotAnImage, "the first bytes are of no known image format"))?;
+        if is_cut(bytes, format) {
+            return Err(BadImage::new(Reason::Truncated, "the file ends before the image does"));
+        }
         let file = Cursor::new(bytes);
         match format {
-            ImageFormat::Jpeg => {
-                if jpeg_is_cut(bytes) {
-                    return Err(BadImage::new(Reason::Truncated, "the file ends before the JPEG does"));
-                }
-                self.read(JpegDecoder::new(file).map_err(bad)?, image)
-            }
+            ImageFormat::Jpeg => self.read(JpegDecoder::new(file).map_err(bad)?, image),
             ImageFormat::Png => self.read(PngDecoder::new(file).map_err(bad)?, image),
             ImageFormat::WebP => self.read(WebPDecoder::new(file).map_err(bad)?, image),
             other => Err(BadImage::new(Reason::Unsupported, format!("{other:?} files are not decoded"))),
@@ -125,38 +123,9 @@ fn to_rgb(raw: &[u8], color: ColorType, pixels: usize, into: &mut Vec<u8>) -> Re
     Ok(())
 }
 
-/// True where no end-of-image marker follows the last scan: the file was cut, whatever a lenient decoder makes of it.
-fn jpeg_is_cut(bytes: &[u8]) -> bool {
-    const END: u8 = 0xD9;
-    if bytes.ends_with(&[0xFF, END]) {
-        return false;
-    }
-    let mut place = 2; // after the start-of-image marker
-    loop {
-        // In a segment's place a marker stands; between the markers of a scan, entropy-coded bytes do.
-        let Some(distance) = bytes[place.min(bytes.len())..].iter().position(|&byte| byte == 0xFF) else {
-            return true;
-        };
-        place += distance + 1;
-        match bytes.get(place) {
-            None => return true,
-            Some(&END) => return false,
-            // A fill byte: the marker's code comes later.
-            Some(0xFF) => {}
-            // Stuffing, a restart marker, a marker without a segment.
-            Some(0x00 | 0x01 | 0xD0..=0xD8) => place += 1,
-            Some(_) => {
-                let Some(length) = bytes.get(place + 1..place + 3) else { return true };
-                place += 1 + usize::from(u16::from_be_bytes([length[0], length[1]]));
-            }
-        }
-    }
-}
-
 /// The kind of fault that a decoder's error tells of.
 fn bad(error: ImageError) -> BadImage {
     let reason = match &error {
-        _ if ended_early(&error) => Reason::Truncated,
         ImageError::Unsupported(_) => Reason::Unsupported,
         ImageError::Limits(_) => Reason::TooLarge,
         _ => Reason::Damaged,
@@ -164,22 +133,103 @@ fn bad(error: ImageError) -> BadImage {
     BadImage::new(reason, error)
 }
 
-/// True where the error, or one that it came from, says that the bytes ended.
-fn ended_early(error: &ImageError) -> bool {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        let io = error.downcast_ref::<std::io::Error>();
-        if io.is_some_and(|io| io.kind() == ErrorKind::UnexpectedEof) {
-            return true;
-        }
-        // An `io::Error` that wraps another error hides it from `source`.
-        cause = io.and_then(|io| io.get_ref()).map(|inner| inner as _).or_else(|| error.source());
-    }
-    false
-}
-
 /// What a panic said.
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use image::codecs::jpeg::JpegEncoder;
+    use image::{DynamicImage, ExtendedColorType, ImageBuffer, Rgb as Pixel};
+
+    use super::*;
+
+    fn decode(bytes: &[u8]) -> Result<Rgb, Reason> {
+        let mut image = Rgb::default();
+        Decoder::default().decode(bytes, Encoding::File, &mut image).map_err(|bad| bad.reason)?;
+        Ok(image)
+    }
+
+    fn noise(width: u32, height: u32) -> Vec<u8> {
+        (0..width * height * 3).map(|place| (place.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+    }
+
+    fn encoded(format: ImageFormat) -> Vec<u8> {
+        let image = ImageBuffer::<Pixel<u8>, _>::from_raw(40, 30, noise(40, 30)).expect("40 x 30 pixels");
+        let mut file = Cursor::new(Vec::new());
+        DynamicImage::from(image).write_to(&mut file, format).expect("in memory");
+        file.into_inner()
+    }
+
+    #[test]
+    fn cut_files_are_truncated_wherever_they_are_cut() {
+        for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP] {
+            let whole = encoded(format);
+            assert!(decode(&whole).is_ok(), "{format:?}");
+            for percent in [20, 60, 95] {
+                let cut = &whole[..whole.len() * percent / 100];
+                assert_eq!(decode(cut), Err(Reason::Truncated), "{format:?} cut at {percent} %");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_after_the_end_of_a_jpeg_are_ignored() {
+        let mut file = encoded(ImageFormat::Jpeg);
+        let whole = decode(&file);
+        file.extend_from_slice(b"\0\0trailer");
+        assert_eq!(decode(&file), whole);
+    }
+
+    /// A thumbnail in a metadata segment has an end marker of its own, which is not the image's.
+    #[test]
+    fn the_end_of_a_thumbnail_is_not_the_end_of_the_image() {
+        let thumbnail = encoded(ImageFormat::Jpeg);
+        let mut file = vec![0xFF, 0xD8, 0xFF, 0xE1];
+        file.extend_from_slice(&(thumbnail.len() as u16 + 2).to_be_bytes());
+        file.extend_from_slice(&thumbnail);
+        file.extend_from_slice(&thumbnail[2..]);
+        assert!(decode(&file).is_ok());
+        assert_eq!(decode(&file[..file.len() - 200]), Err(Reason::Truncated));
+    }
+
+    #[test]
+    fn what_is_no_image_is_told_apart() {
+        assert_eq!(decode(b""), Err(Reason::Empty));
+        assert_eq!(decode(b"<html>404 not found</html>"), Err(Reason::NotAnImage));
+        assert_eq!(decode(b"BM and a bitmap's header, perhaps"), Err(Reason::Unsupported));
+        let mut damaged = encoded(ImageFormat::Png);
+        damaged[20] ^= 0xFF; // the header's width, which its checksum covers
+        assert_eq!(decode(&damaged), Err(Reason::Damaged));
+    }
+
+    /// The header alone is enough to refuse a bomb: nothing of that size is allocated.
+    #[test]
+    fn bombs_are_too_large() {
+        let mut jpeg = Vec::new();
+        JpegEncoder::new(&mut jpeg).encode(&noise(16, 16), 16, 16, ExtendedColorType::Rgb8).expect("in memory");
+        let frame = jpeg.windows(2).position(|marker| marker == [0xFF, 0xC0]).expect("a baseline frame");
+        let side = 30_000u16.to_be_bytes();
+        jpeg[frame + 5..frame + 7].copy_from_slice(&side);
+        jpeg[frame + 7..frame + 9].copy_from_slice(&side);
+        assert_eq!(decode(&jpeg), Err(Reason::TooLarge));
+    }
+
+    #[test]
+    fn sixteen_bits_keep_the_high_byte() {
+        let image = ImageBuffer::<Pixel<u16>, _>::from_pixel(3, 2, Pixel([0x12FF, 0x3400, 0xFF80]));
+        let mut file = Cursor::new(Vec::new());
+        DynamicImage::from(image).write_to(&mut file, ImageFormat::Png).expect("in memory");
+        assert_eq!(decode(&file.into_inner()).map(|image| image.bytes), Ok([0x12, 0x34, 0xFF].repeat(6)));
+    }
+
+    #[test]
+    fn memory_from_the_image_before_does_not_show() {
+        let (mut decoder, mut image) = (Decoder::default(), Rgb::default());
+        decoder.decode(&encoded(ImageFormat::Png), Encoding::File, &mut image).expect("valid");
+        decoder.decode(&noise(4, 4), Encoding::Rgb { width: 4, height: 4 }, &mut image).expect("valid");
+        assert_eq!(image, Rgb { width: 4, height: 4, bytes: noise(4, 4) });
+    }
 }

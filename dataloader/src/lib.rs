@@ -26,7 +26,10 @@ mod source;
 mod spec;
 mod stats;
 mod subset;
+#[cfg(test)]
+mod torchvision;
 mod transform;
+mod truncation;
 
 pub use batches::{BatchMemory, Batches, Lease};
 pub use decode::{MAX_PIXELS, Rgb};

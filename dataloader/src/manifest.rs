@@ -174,3 +174,102 @@ pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(std::io
     let path = path.to_owned();
     move |source| DataError::Io { action, path, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    /// A split of two classes, enough files for a cache, last changed well in the past.
+    fn split() -> (tempfile::TempDir, tempfile::TempDir) {
+        let (root, cache) = (tempfile::tempdir().expect("scratch"), tempfile::tempdir().expect("scratch"));
+        for class in ["a", "b"] {
+            fs::create_dir_all(root.path().join(class).join("deeper")).expect("created");
+            for index in 0..CACHED_FROM_FILES / 2 {
+                File::create(root.path().join(class).join(format!("{index:05}.jpg"))).expect("created");
+            }
+        }
+        for folder in ["a", "b", "a/deeper", "b/deeper"] {
+            set_changed(&root.path().join(folder), Duration::from_secs(3600));
+        }
+        (root, cache)
+    }
+
+    fn set_changed(folder: &Path, ago: Duration) {
+        File::open(folder).and_then(|open| open.set_modified(SystemTime::now() - ago)).expect("changed");
+    }
+
+    fn cache_file(root: &Path, cache: &Path) -> PathBuf {
+        cache.join(cache_name(&fs::canonicalize(root).expect("there")))
+    }
+
+    /// Puts a file into the cached list of class `b` that is not on disk, so that use of the cache shows.
+    fn mark(file: &Path) {
+        let text = fs::read_to_string(file).expect("a cache");
+        let (before, after) = text.split_at(text.rfind("\"00000.jpg\"").expect("the first file of b"));
+        fs::write(file, format!("{before}\"marked.jpg\",{after}")).expect("marked");
+    }
+
+    fn is_marked(manifest: &Manifest) -> bool {
+        manifest.classes[1].files.iter().any(|file| file == "marked.jpg")
+    }
+
+    #[test]
+    fn the_cache_is_used_until_a_folder_changes() {
+        let (root, cache) = split();
+        let fresh = list(root.path(), Some(cache.path())).expect("listed");
+        assert_eq!(fresh, list(root.path(), None).expect("listed"));
+        mark(&cache_file(root.path(), cache.path()));
+        assert!(is_marked(&list(root.path(), Some(cache.path())).expect("listed")), "the cache was not used");
+
+        File::create(root.path().join("b/deeper/new.jpg")).expect("created");
+        let changed = list(root.path(), Some(cache.path())).expect("listed");
+        assert!(!is_marked(&changed) && changed.classes[1].files.contains(&"deeper/new.jpg".to_owned()));
+        assert_eq!(changed.classes[0], fresh.classes[0]);
+    }
+
+    #[test]
+    fn added_and_removed_classes_are_noticed() {
+        let (root, cache) = split();
+        list(root.path(), Some(cache.path())).expect("listed");
+        fs::rename(root.path().join("a"), root.path().join("c")).expect("renamed");
+        let names: Vec<String> = list(root.path(), Some(cache.path()))
+            .expect("listed")
+            .classes
+            .into_iter()
+            .map(|class| class.name)
+            .collect();
+        assert_eq!(names, ["b", "c"]);
+    }
+
+    /// A file may come within the same tick of the clock as the walk: a folder that has just changed is not cached.
+    #[test]
+    fn a_folder_that_has_just_changed_is_walked_again() {
+        let (root, cache) = split();
+        set_changed(&root.path().join("a"), Duration::ZERO);
+        list(root.path(), Some(cache.path())).expect("listed");
+        let cached = load(&cache_file(root.path(), cache.path()), &fs::canonicalize(root.path()).expect("there"));
+        let names: Vec<String> = cached.expect("a cache").classes.into_iter().map(|class| class.name).collect();
+        assert_eq!(names, ["b"]);
+    }
+
+    #[test]
+    fn a_damaged_or_forbidden_cache_is_done_without() {
+        let (root, cache) = split();
+        let fresh = list(root.path(), None).expect("listed");
+        fs::write(cache_file(root.path(), cache.path()), "{ half a manif").expect("written");
+        assert_eq!(list(root.path(), Some(cache.path())).expect("listed"), fresh);
+        let no_folder = cache_file(root.path(), cache.path());
+        assert_eq!(list(root.path(), Some(&no_folder)).expect("listed"), fresh);
+    }
+
+    #[test]
+    fn links_in_a_circle_end() {
+        let root = tempfile::tempdir().expect("scratch");
+        fs::create_dir(root.path().join("a")).expect("created");
+        File::create(root.path().join("a/1.jpg")).expect("created");
+        std::os::unix::fs::symlink(root.path().join("a"), root.path().join("a/again")).expect("linked");
+        assert_eq!(list(root.path(), None).expect("listed").classes[0].files, ["1.jpg"]);
+    }
+}

@@ -130,3 +130,96 @@ impl Stream {
         &self.epoch.as_ref().expect("set above").1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn share(order: Order, rank: u64, world_size: u64, micro_batch: u64, accumulation: u64) -> Share {
+        let global_batch = world_size * micro_batch * accumulation;
+        Share { order, global_batch, rank, world_size, micro_batch, start_step: 0 }
+    }
+
+    proptest! {
+        /// Over any number of ranks, the positions of `steps` steps are each there exactly once and without a gap.
+        #[test]
+        fn ranks_cut_every_global_batch_into_disjoint_parts(
+            world_size in 1u64..6, micro_batch in 1u64..9, accumulation in 1u64..4, start_step in 0u64..50, steps in 1u64..5,
+        ) {
+            let mut positions: Vec<u64> = (0..world_size)
+                .map(|rank| Share { start_step, ..share(Order::Shuffled, rank, world_size, micro_batch, accumulation) })
+                .flat_map(|share| (0..steps * accumulation).flat_map(move |index| share.positions(index, 1).unwrap()))
+                .collect();
+            positions.sort_unstable();
+            let global_batch = world_size * micro_batch * accumulation;
+            prop_assert!(positions.into_iter().eq(start_step * global_batch..(start_step + steps) * global_batch));
+        }
+
+        /// Every sample stands exactly once among the positions of an epoch, for any length.
+        #[test]
+        fn an_epoch_holds_every_sample_once(seed: u64, len in 1u64..300, epoch in 0u64..1000) {
+            let mut stream = Stream::new(seed, Order::Shuffled, len);
+            let keys: Vec<SampleKey> = (epoch * len..(epoch + 1) * len).map(|position| stream.at(position)).collect();
+            prop_assert!(keys.iter().all(|key| key.epoch == epoch));
+            let mut samples: Vec<u64> = keys.iter().map(|key| key.sample).collect();
+            samples.sort_unstable();
+            prop_assert!(samples.into_iter().eq(0..len));
+        }
+
+        /// The same global batch holds the same samples for 1, 2, 3 and 4 ranks.
+        #[test]
+        fn global_batches_do_not_depend_on_ranks(seed: u64, len in 1u64..100, step in 0u64..40) {
+            let batch = |world_size: u64| -> Vec<SampleKey> {
+                let mut stream = Stream::new(seed, Order::Shuffled, len);
+                let shares = (0..world_size).map(|rank| share(Order::Shuffled, rank, world_size, 12 / world_size, 1));
+                shares.flat_map(|share| share.positions(step, len).unwrap()).map(|position| stream.at(position)).collect()
+            };
+            let alone = batch(1);
+            for world_size in 2..=4 {
+                prop_assert_eq!(&batch(world_size), &alone);
+            }
+        }
+
+        /// An evaluation sees every sample exactly once, in batches of at most the asked size, for any number of ranks.
+        #[test]
+        fn evaluation_sees_every_sample_once(len in 1u64..200, world_size in 1u64..9, micro_batch in 1u64..20) {
+            let mut seen = Vec::new();
+            for rank in 0..world_size {
+                let share = share(Order::Sequential, rank, world_size, micro_batch, 1);
+                let batches: Vec<_> = (0..).map_while(|index| share.positions(index, len)).collect();
+                prop_assert_eq!(share.batches(len), Some(batches.len() as u64));
+                prop_assert!(batches.iter().all(|batch| (1..=micro_batch).contains(&(batch.end - batch.start))));
+                seen.extend(batches.into_iter().flatten());
+            }
+            prop_assert!(seen.into_iter().eq(0..len));
+        }
+    }
+
+    #[test]
+    fn epochs_and_seeds_have_orders_of_their_own() {
+        let order = |seed, epoch: u64| -> Vec<u64> {
+            let mut stream = Stream::new(seed, Order::Shuffled, 50);
+            (epoch * 50..(epoch + 1) * 50).map(|position| stream.at(position).sample).collect()
+        };
+        assert_eq!(order(1, 3), order(1, 3));
+        assert_ne!(order(1, 3), order(1, 4));
+        assert_ne!(order(1, 3), order(2, 3));
+    }
+
+    #[test]
+    fn keys_differ_where_any_part_differs() {
+        let place = SampleKey { epoch: 1, position: 2, sample: 3 };
+        let key = place.key(0, Purpose::Augment);
+        for other in [
+            SampleKey { epoch: 0, ..place }.key(0, Purpose::Augment),
+            SampleKey { position: 0, ..place }.key(0, Purpose::Augment),
+            SampleKey { sample: 0, ..place }.key(0, Purpose::Augment),
+            place.key(1, Purpose::Augment),
+            place.key(0, Purpose::Mix),
+        ] {
+            assert_ne!(key, other);
+        }
+    }
+}

@@ -18,12 +18,19 @@ pub enum Filter {
 }
 
 impl Filter {
-    fn options(self) -> ResizeOptions {
-        let kernel = match self {
+    fn kernel(self) -> FilterType {
+        match self {
             Filter::Bilinear => FilterType::Bilinear,
             Filter::Bicubic => FilterType::CatmullRom,
-        };
-        ResizeOptions::new().resize_alg(ResizeAlg::Convolution(kernel)).use_alpha(false)
+        }
+    }
+
+    /// How many source pixels on each side of a result's centre count, where nothing is reduced.
+    fn support(self) -> f64 {
+        match self {
+            Filter::Bilinear => 1.0,
+            Filter::Bicubic => 2.0,
+        }
     }
 }
 
@@ -31,6 +38,8 @@ impl Filter {
 #[derive(Debug, Default)]
 pub(crate) struct Resampler {
     resizer: Resizer,
+    /// (rows, size, 3): resized across, not down yet.
+    across: Vec<u8>,
 }
 
 impl Resampler {
@@ -41,9 +50,8 @@ impl Resampler {
     /// # Panics
     /// When the box is empty or not inside the image.
     pub(crate) fn resize_box(&mut self, image: &Rgb, from: CropBox, filter: Filter, size: u32, into: &mut Vec<u8>) {
-        let cropped = TypedCroppedImage::new(view(image), from.left, from.top, from.width, from.height)
-            .expect("the box lies inside the image");
-        self.resize(&cropped, &filter.options(), size, into);
+        let window = Window { left: 0.0, top: 0.0, width: f64::from(from.width), height: f64::from(from.height) };
+        self.resize(&part(&image.bytes, image.width, image.height, from), window, filter, size, into);
     }
 
     /// Resizes a window of `image` into `into`, which becomes (size, size, 3).
@@ -56,17 +64,62 @@ impl Resampler {
         // Rounding must not push the window over the edge.
         let width = window.width.min(f64::from(image.width) - window.left);
         let height = window.height.min(f64::from(image.height) - window.top);
-        let options = filter.options().crop(window.left, window.top, width, height);
-        self.resize(&view(image), &options, size, into);
+        let window = Window { width, height, ..window };
+        self.resize(&whole(&image.bytes, image.width, image.height), window, filter, size, into);
     }
 
-    fn resize(&mut self, from: &impl ImageView<Pixel = U8x3>, options: &ResizeOptions, size: u32, into: &mut Vec<u8>) {
-        into.resize(size as usize * size as usize * 3, 0);
-        let mut target = TypedImage::<U8x3>::from_buffer(size, size, into).expect("sized above");
-        self.resizer.resize_typed(from, &mut target, options).expect("both sides are U8x3, the crop lies inside");
+    /// PIL resizes across, rounds and clips to bytes, then resizes down. The order shows only where a kernel overshoots.
+    fn resize(&mut self, from: &View<'_>, window: Window, filter: Filter, size: u32, into: &mut Vec<u8>) {
+        let Window { left, top, width, height } = window;
+        let mut target = pixels(into, size, size);
+        if filter == Filter::Bilinear {
+            return pass(&mut self.resizer, from, &mut target, filter, [left, top, width, height]);
+        }
+        // The rows that count, a whole number of them: with no more and no less, nothing is resized down here.
+        let reach = (filter.support() * (height / f64::from(size)).max(1.0)).ceil() + 1.0;
+        let first = (top - reach).floor().max(0.0);
+        let rows = (top + height + reach).ceil().min(f64::from(from.height())) - first;
+        let mut across = pixels(&mut self.across, size, rows as u32);
+        pass(&mut self.resizer, from, &mut across, filter, [left, first, width, rows]);
+        let across = whole(&self.across, size, rows as u32);
+        pass(&mut self.resizer, &across, &mut target, filter, [0.0, top - first, f64::from(size), height]);
     }
 }
 
-fn view(image: &Rgb) -> TypedImageRef<'_, U8x3> {
-    TypedImageRef::from_buffer(image.width, image.height, &image.bytes).expect("an image holds W x H x 3 bytes")
+/// Resizes the window `[left, top, width, height]` of one image into another.
+fn pass(
+    resizer: &mut Resizer,
+    from: &View<'_>,
+    into: &mut TypedImage<'_, U8x3>,
+    filter: Filter,
+    [left, top, width, height]: [f64; 4],
+) {
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(filter.kernel()))
+        .use_alpha(false)
+        .crop(left, top, width, height);
+    resizer.resize_typed(from, into, &options).expect("the window lies inside the image");
+}
+
+/// A vector as an image of the given size.
+fn pixels(bytes: &mut Vec<u8>, width: u32, height: u32) -> TypedImage<'_, U8x3> {
+    bytes.resize(width as usize * height as usize * 3, 0);
+    TypedImage::from_buffer(width, height, bytes).expect("sized above")
+}
+
+/// A part of an image. The only type that is resized: each further one would compile all kernels once more.
+type View<'a> = TypedCroppedImage<'a, TypedImageRef<'a, U8x3>>;
+
+fn part(
+    bytes: &[u8],
+    width: u32,
+    height: u32,
+    CropBox { top, left, height: rows, width: columns }: CropBox,
+) -> View<'_> {
+    let whole = TypedImageRef::from_buffer(width, height, bytes).expect("an image holds W x H x 3 bytes");
+    View::new(whole, left, top, columns, rows).expect("the box lies inside the image")
+}
+
+fn whole(bytes: &[u8], width: u32, height: u32) -> View<'_> {
+    part(bytes, width, height, CropBox { top: 0, left: 0, height, width })
 }

@@ -4,23 +4,23 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use flate2::read::GzDecoder;
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 use random::{Key, Permutation, Purpose};
 
-use crate::DataError;
 use crate::manifest::io_error;
+use crate::resample::Resampler;
+use crate::{CropBox, DataError, Filter, Rgb};
 
 /// The table: see `assets/NOTICE.md` for its origin and licence.
 const TABLE: &[u8] = include_bytes!("../assets/digits.csv.gz");
 /// Rows and columns in the table, whose values are 0 to 16.
-const SIDE: usize = 8;
+const SIDE: u32 = 8;
+const VALUES: usize = (SIDE * SIDE) as usize;
 const BRIGHTEST: u32 = 16;
 /// Rows and columns of the files.
-const SIDE_WRITTEN: usize = 32;
+const SIDE_WRITTEN: u32 = 32;
 const QUALITY: u8 = 95;
 const CLASSES: usize = 10;
 /// One digit in so many is held out, in each class.
@@ -103,7 +103,7 @@ fn digits() -> Vec<Digit> {
     let rows: Vec<Vec<u8>> = text.lines().map(|line| line.split(',').map(number).collect()).collect();
     let mut digits: Vec<(usize, Digit)> = Vec::with_capacity(rows.len());
     for class in 0..CLASSES {
-        let members: Vec<usize> = (0..rows.len()).filter(|&row| usize::from(rows[row][SIDE * SIDE]) == class).collect();
+        let members: Vec<usize> = (0..rows.len()).filter(|&row| usize::from(rows[row][VALUES]) == class).collect();
         let held_out = (members.len() + HELD_OUT / 2) / HELD_OUT;
         let key = Key::root(SPLIT_SEED).child(Purpose::Subset as u64).child(class as u64);
         let order = Permutation::new(key, members.len() as u64);
@@ -111,7 +111,7 @@ fn digits() -> Vec<Digit> {
             let row = members[place];
             let split = if position < held_out { "val" } else { "train" };
             let path = Path::new(split).join(class.to_string()).join(format!("digit-{row:04}.JPEG"));
-            digits.push((row, Digit { values: rows[row][..SIDE * SIDE].to_vec(), split, path }));
+            digits.push((row, Digit { values: rows[row][..VALUES].to_vec(), split, path }));
         }
     }
     digits.sort_unstable_by_key(|(row, _)| *row);
@@ -136,28 +136,28 @@ fn beside(folder: &Path, what: &str) -> PathBuf {
 }
 
 fn write_digits(folder: &Path, digits: &[Digit]) -> Result<(), DataError> {
-    let mut resizer = Resizer::new();
+    let mut resampler = Resampler::default();
     for digit in digits {
         let path = folder.join(&digit.path);
         let parent = path.parent().expect("joined above");
         fs::create_dir_all(parent).map_err(io_error("create", parent))?;
-        fs::write(&path, encode(&digit.values, &mut resizer)).map_err(io_error("write", &path))?;
+        fs::write(&path, encode(&digit.values, &mut resampler)).map_err(io_error("write", &path))?;
     }
     let notice = folder.join(NOTICE_FILE);
     fs::write(&notice, NOTICE).map_err(io_error("write", &notice))
 }
 
 /// Scales an 8 × 8 digit smoothly to 32 × 32 and encodes it.
-fn encode(values: &[u8], resizer: &mut Resizer) -> Vec<u8> {
-    let gray: Vec<u8> = values.iter().map(|&value| (u32::from(value) * 255 / BRIGHTEST) as u8).collect();
-    let (small, side) = (SIDE as u32, SIDE_WRITTEN as u32);
-    let from = ImageRef::new(small, small, &gray, PixelType::U8).expect("8 x 8 values");
-    let mut into = Image::new(side, side, PixelType::U8);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
-    resizer.resize(&from, &mut into, &options).expect("both sides are U8");
+fn encode(values: &[u8], resampler: &mut Resampler) -> Vec<u8> {
+    let gray = |value: u8| (u32::from(value) * 255 / BRIGHTEST) as u8;
+    let small = Rgb { width: SIDE, height: SIDE, bytes: values.iter().flat_map(|&value| [gray(value); 3]).collect() };
+    let everything = CropBox { top: 0, left: 0, height: SIDE, width: SIDE };
+    let mut pixels = Vec::new();
+    resampler.resize_box(&small, everything, Filter::Bicubic, SIDE_WRITTEN, &mut pixels);
+    let gray: Vec<u8> = pixels.iter().step_by(3).copied().collect();
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
-        .encode(into.buffer(), side, side, ExtendedColorType::L8)
+        .encode(&gray, SIDE_WRITTEN, SIDE_WRITTEN, ExtendedColorType::L8)
         .expect("32 x 32 gray values into memory");
     jpeg
 }
@@ -170,4 +170,56 @@ fn replace(folder: &Path, partial: &Path) -> Result<(), DataError> {
         fs::remove_dir_all(&old).map_err(io_error("remove", &old))?;
     }
     fs::rename(partial, folder).map_err(io_error("move the finished sample to", folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DatasetSpec, open};
+
+    #[test]
+    fn the_sample_is_a_data_set_and_writing_twice_changes_nothing() {
+        let scratch = tempfile::tempdir().expect("a scratch folder");
+        let folder = scratch.path().join("digits");
+        let first = write(&folder).expect("written");
+        assert_eq!((first.train + first.validation, first.classes, first.state), (1797, 10, State::Written));
+        assert!((first.validation as f64 / 1797.0 - 0.2).abs() < 0.005, "{first:?}");
+        assert_eq!(write(&folder).expect("found").state, State::Found);
+        let dataset = open(&DatasetSpec::folder(&folder)).expect("a data set");
+        assert_eq!((dataset.train.len(), dataset.validation.len()), (first.train, first.validation));
+        assert_eq!(dataset.train.classes(), ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+        let entries = fs::read_dir(scratch.path()).expect("listed").count();
+        assert_eq!(entries, 1, "nothing is left beside the folder");
+    }
+
+    /// The classes of the published collection's test set.
+    #[test]
+    fn the_table_is_the_published_one() {
+        let mut counts = [0; CLASSES];
+        for digit in digits() {
+            let class: usize = digit.path.iter().nth(1).and_then(|name| name.to_str()?.parse().ok()).expect("a class");
+            counts[class] += 1;
+            assert!(digit.values.len() == VALUES && digit.values.iter().all(|&value| u32::from(value) <= BRIGHTEST));
+        }
+        assert_eq!(counts, [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
+    }
+
+    #[test]
+    fn a_sample_that_lost_files_is_written_anew() {
+        let scratch = tempfile::tempdir().expect("a scratch folder");
+        let folder = scratch.path().join("digits");
+        write(&folder).expect("written");
+        fs::remove_dir_all(folder.join("val/3")).expect("removed");
+        assert_eq!(write(&folder).expect("written anew").state, State::Written);
+        assert!(folder.join("val/3").is_dir());
+    }
+
+    #[test]
+    fn other_peoples_files_are_left_alone() {
+        let scratch = tempfile::tempdir().expect("a scratch folder");
+        fs::write(scratch.path().join("thesis.txt"), "precious").expect("written");
+        let error = write(scratch.path()).expect_err("the folder is not empty").to_string();
+        assert!(error.contains("not the sample's"), "{error}");
+        assert_eq!(fs::read_to_string(scratch.path().join("thesis.txt")).expect("still there"), "precious");
+    }
 }

@@ -128,7 +128,7 @@ impl Window {
     ///
     /// The crop is taken back to the coordinates before the resize, so that nothing outside it is computed; that also
     /// keeps a very long and thin image from becoming a huge one.
-    fn center(width: u32, height: u32, size: u32, pct: f64) -> Window {
+    pub(crate) fn center(width: u32, height: u32, size: u32, pct: f64) -> Window {
         let shorter = (f64::from(size) / pct).floor() as u32;
         let (resized_width, resized_height) = resized_sides(width, height, shorter);
         let (across, down) = (f64::from(width) / resized_width as f64, f64::from(height) / resized_height as f64);
@@ -142,6 +142,11 @@ impl Window {
 }
 
 impl Transform {
+    /// Resize and centre crop to bytes, nothing random: the shortest start of a spec.
+    pub fn center(size: u32, pct: f64) -> Transform {
+        Transform { size, crop: Crop::Center { pct }, flip: 0.0, filter: Filter::default(), pixels: Pixels::U8 }
+    }
+
     /// Bytes of one image in a batch.
     pub fn image_bytes(&self) -> usize {
         let values = self.size as usize * self.size as usize * 3;
@@ -252,5 +257,46 @@ impl Preparer {
 fn mirror(pixels: &mut [u8], width: u32) {
     for row in pixels.chunks_exact_mut(width as usize * 3) {
         row.as_chunks_mut::<3>().0.reverse();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mirroring_reverses_rows_and_keeps_colours() {
+        let mut pixels: Vec<u8> = (0..18).collect(); // (2, 3, 3)
+        mirror(&mut pixels, 3);
+        assert_eq!(pixels, [6, 7, 8, 3, 4, 5, 0, 1, 2, 15, 16, 17, 12, 13, 14, 9, 10, 11]);
+    }
+
+    /// A strip of one pixel's width would become 16 million rows if it were resized before it is cropped.
+    #[test]
+    fn very_long_images_cost_no_more_than_others() {
+        for (width, height) in [(1, 65_535), (65_535, 1), (2, 70_000)] {
+            let image = Rgb { width, height, bytes: vec![77; width as usize * height as usize * 3] };
+            let mut pixels = Vec::new();
+            let window = Window::center(width, height, 224, 0.875);
+            Resampler::default().resize_window(&image, window, Filter::Bicubic, 224, &mut pixels);
+            assert_eq!(pixels, vec![77; 224 * 224 * 3], "{width} x {height}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let good = Transform::center(32, 0.875);
+        assert!(good.check().is_ok());
+        let crop = |scale, ratio| Transform { crop: Crop::RandomResized { scale, ratio }, ..good.clone() };
+        for (bad, field) in [
+            (Transform::center(0, 1.0), "transform.size"),
+            (Transform::center(32, 0.0), "transform.crop.pct"),
+            (Transform { flip: f64::NAN, ..good.clone() }, "transform.flip"),
+            (crop([0.0, 1.0], [1.0, 1.0]), "transform.crop.scale"),
+            (crop([0.5, 1.0], [2.0, 1.0]), "transform.crop.ratio"),
+        ] {
+            let error = bad.check().expect_err(field).to_string();
+            assert!(error.contains(field), "{error}");
+        }
     }
 }

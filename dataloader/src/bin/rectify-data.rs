@@ -6,9 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use dataloader::sample;
-
-/// Exit code of a program whose data is at fault.
-const BAD_DATA: u8 = 3;
+use world::Exit;
 
 /// Looks at, makes and prepares the image sets that Rectify trains on.
 #[derive(Parser)]
@@ -35,7 +33,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(BAD_DATA)
+            ExitCode::from(Exit::Data.code() as u8)
         }
     }
 }

@@ -1,0 +1,35 @@
+//! The program `rectify-data`, from outside.
+
+use std::process::{Command, Output};
+
+fn rectify_data(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_rectify-data")).args(arguments).output().expect("the program starts")
+}
+
+#[test]
+fn sample_says_what_it_wrote_and_what_to_do_next() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let folder = scratch.path().join("digits");
+    let folder = folder.to_str().expect("plain text");
+    for verb in ["wrote", "already there"] {
+        let output = rectify_data(&["sample", folder]);
+        assert!(output.status.success());
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.starts_with(verb) && said.contains("1797 images of 10 classes"), "{said}");
+        assert!(said.contains(&format!("next: rectify train configs/demo.toml --nproc 2 --set data.path={folder}")));
+    }
+}
+
+#[test]
+fn a_folder_of_other_files_is_bad_data() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    std::fs::write(scratch.path().join("thesis.txt"), "precious").expect("written");
+    let output = rectify_data(&["sample", scratch.path().to_str().expect("plain text")]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not the sample's"));
+}
+
+#[test]
+fn an_unknown_command_is_wrong_usage() {
+    assert_eq!(rectify_data(&["sampel"]).status.code(), Some(2));
+}
