@@ -35,6 +35,21 @@ pub fn digits() -> &'static Path {
     PATH.get_or_init(|| folder.path().join("digits"))
 }
 
+/// Copies `images` images of every class of the digits, in both splits.
+pub fn copy_of_digits(to: &Path, images: usize) {
+    for split in ["train", "val"] {
+        for class in fs::read_dir(digits().join(split)).expect("a split").flatten() {
+            let folder = to.join(split).join(class.file_name());
+            fs::create_dir_all(&folder).expect("a folder");
+            let mut files: Vec<_> = fs::read_dir(class.path()).expect("a class").flatten().map(|e| e.path()).collect();
+            files.sort();
+            for file in &files[..images] {
+                fs::copy(file, folder.join(file.file_name().expect("a name"))).expect("a copy");
+            }
+        }
+    }
+}
+
 /// A folder of one test: a config that trains in seconds, and the runs that use it.
 pub struct Workshop {
     folder: tempfile::TempDir,

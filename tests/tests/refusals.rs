@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use e2e::{Job, Workshop, binary, digits};
+use e2e::{Job, Workshop, binary, copy_of_digits};
 
 /// Runs `rectify train` on the workshop's config with one line replaced, and expects a refusal before any rank starts.
 #[track_caller]
@@ -40,21 +40,6 @@ fn a_config_that_is_not_there_is_exit_2() {
     let workshop = Workshop::new();
     fs::remove_file(workshop.config()).expect("the config");
     workshop.rectify(2, "run").run().code(2).says(&["small.toml"]);
-}
-
-/// A copy of the digits' folder tree with `images` images a class.
-fn copy_of_digits(to: &Path, images: usize) {
-    for split in ["train", "val"] {
-        for class in fs::read_dir(digits().join(split)).expect("a split").flatten() {
-            let folder = to.join(split).join(class.file_name());
-            fs::create_dir_all(&folder).expect("a folder");
-            let mut files: Vec<_> = fs::read_dir(class.path()).expect("a class").flatten().map(|e| e.path()).collect();
-            files.sort();
-            for file in &files[..images] {
-                fs::copy(file, folder.join(file.file_name().expect("a name"))).expect("a copy");
-            }
-        }
-    }
 }
 
 #[track_caller]
