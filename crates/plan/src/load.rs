@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use toml::{Table, Value};
-use toml_edit::{Document, Item};
+use toml_edit::{Document, Item, TableLike};
 
 use crate::config::{Activation, Config, Origins, REQUIRED, SECTIONS, TOP_LEVEL};
 use crate::error::{ConfigError, Place, nearest};
@@ -52,15 +52,9 @@ impl Draft {
             message: error.message().trim_end().replace('\n', ", "),
         })?;
         let mut origins = Origins { path: path.to_owned(), ..Origins::default() };
-        let mut table = Table::new();
-        for (key, item) in document.iter() {
-            // A key that is both a table's name and a dotted prefix has no span of its own: then its first child's counts.
-            let value = convert(item, key, document.as_table(), &mut |key, offset| {
-                let place = Place::File { path: path.to_owned(), line: line(offset) };
-                origins.places.insert(key.to_owned(), place);
-            });
-            table.insert(key.to_owned(), value);
-        }
+        let table = convert(document.as_table(), "", &mut |key, offset| {
+            origins.places.insert(key, Place::File { path: path.to_owned(), line: line(offset) });
+        });
         let mut draft = Draft { table, origins };
         draft.spell_out_activation();
         Ok(draft)
@@ -233,27 +227,25 @@ fn value_of(text: &str) -> Value {
     }
 }
 
-/// A plain value out of an item, telling the place of it and of every key below it.
-fn convert(item: &Item, whole: &str, parent: &dyn toml_edit::TableLike, tell: &mut dyn FnMut(&str, usize)) -> Value {
-    let name = whole.rsplit('.').next().unwrap_or(whole);
-    let key_span = parent.get_key_value(name).and_then(|(key, _)| key.span());
-    if let Some(span) = key_span.or_else(|| item.span()) {
-        tell(whole, span.start);
-    }
-    match item.as_table_like() {
-        Some(table) => {
-            let mut values = Table::new();
-            for (name, item) in table.iter() {
-                values.insert(name.to_owned(), convert(item, &format!("{whole}.{name}"), table, tell));
-            }
-            Value::Table(values)
+/// The plain values of a table; tells the whole key of every value at any depth, and the offset at which it stands.
+fn convert(table: &dyn TableLike, above: &str, tell: &mut dyn FnMut(String, usize)) -> Table {
+    let mut values = Table::new();
+    for (name, item) in table.iter() {
+        let whole = if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") };
+        let key_span = table.get_key_value(name).and_then(|(key, _)| key.span());
+        if let Some(span) = key_span.or_else(|| item.span()) {
+            tell(whole.clone(), span.start);
         }
-        None => match item {
+        let value = match item {
+            Item::Value(toml_edit::Value::InlineTable(inner)) => Value::Table(convert(inner, &whole, tell)),
+            Item::Table(inner) => Value::Table(convert(inner, &whole, tell)),
             Item::Value(value) => plain(value),
             Item::ArrayOfTables(tables) => Value::Array(vec![Value::Table(Table::new()); tables.len()]),
-            Item::Table(_) | Item::None => Value::Table(Table::new()),
-        },
+            Item::None => continue,
+        };
+        values.insert(name.to_owned(), value);
     }
+    values
 }
 
 fn plain(value: &toml_edit::Value) -> Value {

@@ -81,6 +81,7 @@ fn mistakes_in_overrides_name_the_override() {
         ("train.batch_size=many", &["--set train.batch_size=many", "whole number", "the string \"many\""]),
         ("augment.scale=[0.5]", &["--set augment.scale=[0.5]", "2 numbers"]),
         ("model.name=vit_huge", &["--set model.name=vit_huge", "`model.name`"]),
+        ("train={ batch_size = 0 }", &["--set train={ batch_size = 0 }", "`train.batch_size`", "found 0"]),
         ("model=vit", &["--set model=vit", "`model` must be a section"]),
         ("model.activation=swish", &["--set model.activation=swish", "`model.activation.name`"]),
         ("seed", &["--set seed", "no `=`"]),

@@ -95,6 +95,14 @@ fn every_key_is_written_out_and_explained() {
 }
 
 #[test]
+fn the_reference_of_the_docs_is_that_of_the_schema() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/config.md");
+    let written = std::fs::read_to_string(&file).unwrap();
+    let remedy = "write it anew: cargo run --release -p plan --example config-reference > docs/config.md";
+    assert!(written == plan::config::reference(), "docs/config.md is not that of the schema; {remedy}");
+}
+
+#[test]
 fn every_default_is_in_its_range() {
     let defaults: toml::Table = Config::default().to_toml().parse().unwrap();
     for (section, keys) in SECTIONS {

@@ -9,6 +9,7 @@ mod loss;
 mod model;
 mod optimizer;
 mod parallel;
+mod reference;
 mod schedule;
 mod train;
 
@@ -26,6 +27,7 @@ pub use loss::Loss;
 pub use model::{Activation, Model};
 pub use optimizer::{DecayRule, Optimizer, OptimizerName};
 pub use parallel::{Backend, Parallel};
+pub use reference::reference;
 pub use schedule::{Schedule, ScheduleName};
 pub use train::Train;
 
@@ -160,17 +162,18 @@ pub(crate) struct Origins {
 }
 
 impl Origins {
-    /// The place of `key`; of the nearest table above it where the key itself was not set.
+    /// The place of `key`, or of what it is part of, unless that is a section: the line of its header would say little.
     pub(crate) fn place(&self, key: &str) -> Place {
         let mut at = key;
         loop {
-            // A section stands in the file even where the key does not; its line says little, so only deeper tables count.
-            if let Some(place) = self.places.get(at) {
-                return place.clone();
+            let is_section = !at.contains('.') && at != key;
+            match self.places.get(at) {
+                Some(place) if !is_section || matches!(place, Place::Set { .. }) => return place.clone(),
+                _ => {}
             }
             match at.rsplit_once('.') {
-                Some((above, _)) if above.contains('.') => at = above,
-                _ => return Place::Unset { path: self.path.clone() },
+                Some((above, _)) => at = above,
+                None => return Place::Unset { path: self.path.clone() },
             }
         }
     }
