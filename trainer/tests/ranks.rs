@@ -1,0 +1,123 @@
+//! The number of ranks does not change what is learned: same samples, same masks, same losses to float tolerance.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::Duration;
+
+use collectives::local_ranks;
+use metrics::{ProgressMode, Record, read_records};
+use trainer::resume::Resume;
+use trainer::run::{Options, train};
+use trainer::stop::StopFlag;
+use trainer::training::Ending;
+use world::World;
+
+/// Augmentation and drop-path on, two micro-batches a step where the ranks leave that many.
+const CONFIG: &str = "
+name = 'ranks'
+seed = 3
+[augment]
+scale = [0.3, 1.0]
+[model]
+image_size = 32
+patch_size = 8
+embed_dim = 48
+depth = 3
+num_heads = 3
+drop_path = 0.3
+drop = 0.1
+activation = 'crrelu'
+[optimizer]
+learning_rate = 2e-3
+clip_norm = 1.0
+[loss]
+smoothing = 0.1
+[schedule]
+epochs = 10
+warmup_epochs = 0.1
+max_steps = 10
+[train]
+batch_size = 48
+threads = 1
+[eval]
+batch_size = 50
+[log]
+every_steps = 1
+";
+
+/// Trains on threads that play `ranks` ranks; every record but its times.
+fn history(ranks: usize, model: &str, data: &Path, sets: &[&str]) -> Vec<(u64, Vec<f64>)> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut all = vec![format!("data.path={}", data.display()), format!("model.name={model}")];
+    all.extend(sets.iter().map(|&set| set.to_owned()));
+    std::thread::scope(|scope| {
+        for communicator in local_ranks(ranks, Duration::from_secs(60)) {
+            let config = plan::parse(CONFIG, Path::new("ranks.toml"), &all).expect("a good config");
+            let options = Options {
+                run_dir: Some(folder.path().join("run")),
+                resume: Resume::None,
+                metrics_port: None,
+                metrics_host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                progress: ProgressMode::Off,
+            };
+            scope.spawn(move || {
+                let rank = communicator.rank();
+                let world =
+                    World { rank, size: ranks, local_rank: rank, local_size: ranks, ..World::alone("here".into()) };
+                let ending = train(config, &options, &world, &*communicator, &StopFlag::default());
+                assert_eq!(ending.expect("training ends well"), Ending::Finished);
+            });
+        }
+    });
+    let records = read_records(&folder.path().join("run/metrics.jsonl")).expect("metrics");
+    let figures = |record| match record {
+        Record::Step(step) => (step.step, vec![step.loss, step.gradient_norm.expect("a norm")]),
+        Record::Eval(eval) => (eval.step, vec![eval.evaluation_loss, eval.evaluation_samples as f64]),
+    };
+    records.into_iter().map(figures).collect()
+}
+
+fn digits() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    dataloader::sample::write(&folder.path().join("digits")).expect("the digits");
+    folder
+}
+
+#[track_caller]
+fn same(one: &[(u64, Vec<f64>)], other: &[(u64, Vec<f64>)], what: &str) {
+    assert!(one.len() > 10 && one.len() == other.len(), "{what}: {} and {} records", one.len(), other.len());
+    for ((step, a), (same_step, b)) in one.iter().zip(other) {
+        assert_eq!(step, same_step, "{what}");
+        for (a, b) in a.iter().zip(b) {
+            assert!((a - b).abs() <= 2e-3 * a.abs(), "{what}, step {step}: {a} and {b}");
+        }
+    }
+}
+
+#[test]
+fn one_to_four_ranks_learn_the_same() {
+    let data = digits();
+    let path = data.path().join("digits");
+    let one = history(1, "vit_tiny_patch16_224", &path, &[]);
+    for ranks in [2, 3, 4] {
+        same(&one, &history(ranks, "vit_tiny_patch16_224", &path, &[]), &format!("{ranks} ranks"));
+    }
+}
+
+#[test]
+fn micro_batches_learn_the_same_also_with_a_distillation_token() {
+    let data = digits();
+    let path = data.path().join("digits");
+    let model = "deit_tiny_distilled_patch16_224";
+    let whole = history(1, model, &path, &[]);
+    same(&whole, &history(2, model, &path, &["train.accumulation=3"]), "2 ranks with 3 micro-batches");
+}
+
+#[test]
+fn another_seed_learns_something_else() {
+    let data = digits();
+    let path = data.path().join("digits");
+    let one = history(1, "vit_tiny_patch16_224", &path, &["schedule.max_steps=3"]);
+    let other = history(1, "vit_tiny_patch16_224", &path, &["schedule.max_steps=3", "seed=4"]);
+    assert_ne!(one[0].1[0], other[0].1[0]);
+}
