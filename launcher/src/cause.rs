@@ -1,9 +1,9 @@
 //! Why a run failed: the first rank that did, found in what ranks and `mpirun` left behind.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use signal_hook::consts::{SIGKILL, SIGTERM, SIGUSR1};
+use signal_hook::consts::SIGUSR1;
 use world::Exit;
 
 /// What a failed rank leaves in `logs/rank-0007.error.json`.
@@ -60,12 +60,12 @@ impl Cause {
         }
     }
 
-    /// Whether this is how ranks end that were asked to: with a retry's code, or by the signal that came before they could listen
-    /// or after they had no more time.
-    pub fn is_an_answer_to_a_stop(&self) -> bool {
-        let by_us = [SIGUSR1, SIGTERM, SIGKILL];
+    /// Whether this is how ranks end that were asked to: with a retry's code, or by the signal that came before they could listen.
+    /// Where the end was `enforced`, whatever they did not report themselves.
+    pub fn is_an_answer_to_a_stop(&self, enforced: bool) -> bool {
         match self {
-            Cause::Signal { signal, .. } => by_us.contains(signal),
+            Cause::Signal { signal, .. } => enforced || *signal == SIGUSR1,
+            Cause::Exited { .. } if enforced => true,
             cause => cause.exit_code() == Exit::Retry.code(),
         }
     }
@@ -80,17 +80,37 @@ impl Cause {
     }
 }
 
+/// The reports of one try: those that were not there when it began.
+pub struct Reports {
+    logs: PathBuf,
+    stale: Vec<Report>,
+}
+
+impl Reports {
+    /// The reports that ranks will leave in `logs` from now on.
+    pub fn from_now(logs: &Path) -> Reports {
+        Reports { logs: logs.to_path_buf(), stale: read_reports(logs) }
+    }
+
+    /// Those left so far, earliest first.
+    pub fn so_far(&self) -> Vec<Report> {
+        let mut reports = read_reports(&self.logs);
+        reports.retain(|report| !self.stale.contains(report));
+        reports
+    }
+}
+
 /// The reports in `logs`, earliest first. A file that is not a whole report (its writer was killed) is left out.
-pub fn read_reports(logs: &Path) -> Vec<Report> {
+fn read_reports(logs: &Path) -> Vec<Report> {
     let parse = |path| serde_json::from_str::<Report>(&std::fs::read_to_string(path).ok()?).ok();
     let mut reports: Vec<Report> = report_paths(logs).into_iter().filter_map(parse).collect();
     reports.sort_by(|a, b| a.unix_time.total_cmp(&b.unix_time).then(a.rank.cmp(&b.rank)));
     reports
 }
 
-fn report_paths(logs: &Path) -> Vec<std::path::PathBuf> {
+fn report_paths(logs: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(logs) else { return Vec::new() };
-    let is_report = |path: &std::path::PathBuf| {
+    let is_report = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         name.starts_with("rank-") && name.ends_with(".error.json")
     };
@@ -182,6 +202,23 @@ mod tests {
         let reports = read_reports(folder.path());
         assert_eq!(reports.iter().map(|report| report.rank).collect::<Vec<_>>(), [2, 1, 0]);
         assert_eq!(find(&reports, 75, &[], true), Cause::Reported(report(2, 11.0, 2)));
+    }
+
+    #[test]
+    fn a_report_from_before_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |rank: usize, time: f64| {
+            let text = format!(
+                r#"{{"rank":{rank},"host":"h","unix_time":{time},"exit_code":2,"message":"rank {rank} failed"}}"#
+            );
+            std::fs::write(folder.path().join(format!("rank-{rank:04}.error.json")), text).unwrap();
+        };
+        write(0, 1.0);
+        write(1, 2.0);
+        let reports = Reports::from_now(folder.path());
+        assert_eq!(reports.so_far(), []);
+        write(1, 3.0);
+        assert_eq!(reports.so_far(), [report(1, 3.0, 2)]);
     }
 
     #[test]

@@ -9,11 +9,11 @@ use clap::{Args, Parser, Subcommand};
 const EXIT_CODES: &str = "\
 Exit codes:
   0   done
-  2   the command line or the config is wrong, or MPI or the trainer is missing; never worth a retry
+  2   the command line or the config is wrong, or MPI or the trainer is missing; never retry
   3   the data are missing or wrong
   4   the loss was not finite
-  75  worth a retry: interrupted after a checkpoint, a rank was lost (killed by a signal) or did not answer in time;
-      run again with --resume auto
+  75  worth a retry, with --resume auto: interrupted after a checkpoint, or a rank was lost (a signal
+      killed it) or did not answer in time
   any other code is a bug of Rectify's or of something around it";
 
 const EXAMPLES: &str = "\
@@ -53,15 +53,22 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Become a process that ends with its parent.
-    #[command(name = crate::guard::SUBCOMMAND, hide = true)]
-    Tied {
-        /// The parent's process id.
-        parent: u32,
-        /// The program and its arguments.
-        #[arg(last = true)]
-        words: Vec<String>,
-    },
+    /// Run a command that ends with the launcher.
+    #[command(name = crate::guard::KEEPER, hide = true)]
+    Keep(Kept),
+    /// Become a command that ends with its keeper.
+    #[command(name = crate::guard::TIED, hide = true)]
+    Tied(Kept),
+}
+
+/// A command and the process with which it ends.
+#[derive(Debug, Args)]
+pub struct Kept {
+    /// That process's id.
+    pub parent: u32,
+    /// The program and its arguments.
+    #[arg(last = true)]
+    pub words: Vec<String>,
 }
 
 /// `rectify train`.

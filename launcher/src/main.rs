@@ -41,6 +41,10 @@ fn run(cli: Cli) -> Result<(), Ending> {
             Err(error) => Err(Ending::config(error)),
             Ok(never) => match never {},
         },
-        Command::Tied { parent, words } => Err(guard::become_tied(parent, &words).into()),
+        Command::Keep(kept) => match guard::keep(kept.parent, &kept.words)? {
+            0 => Ok(()),
+            code => Err(Ending::said(code)),
+        },
+        Command::Tied(kept) => match guard::become_tied(kept.parent, &kept.words)? {},
     }
 }

@@ -9,11 +9,15 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use metrics::{Event, Progress, ProgressMode, Target};
 
+use crate::cause::{Report, Reports};
 use crate::stopping::Action;
 use crate::supervisor::{Audience, Stream};
 
 /// Standard error is shown this late, so that what ranks shout when a run fails can go below its cause.
-const HOLD: Duration = Duration::from_secs(1);
+const HOLD: Duration = Duration::from_secs(2);
+
+/// How often to look whether a rank has left a report.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Lines of standard error that are remembered to find the cause of a failure.
 const REMEMBERED: usize = 400;
@@ -28,27 +32,38 @@ pub struct Screen {
     chatter: Chatter,
     grace: Duration,
     last_checkpoint: Option<String>,
+    reports: Reports,
+    looked: Instant,
+    failing: bool,
 }
 
 impl Screen {
-    /// A screen that also keeps standard error in `log` and writes Prometheus' targets to each of `targets`.
-    pub fn new(log: &Path, targets: Vec<PathBuf>, grace: Duration) -> Screen {
+    /// A screen that also keeps standard error in a log beside the ranks' own, and writes Prometheus' targets to each of `targets`.
+    pub fn new(logs: &Path, targets: Vec<PathBuf>, grace: Duration) -> Screen {
         let chosen = std::env::var(metrics::PROGRESS_VARIABLE).ok();
         Screen {
             progress: Progress::new(ProgressMode::choose(chosen.as_deref())),
-            log: Log { path: log.to_path_buf(), file: None, waiting: Vec::new() },
+            log: Log { path: logs.join("launcher.log"), file: None, waiting: Vec::new() },
             targets,
             held: VecDeque::new(),
             errors: VecDeque::new(),
             chatter: Chatter::default(),
             grace,
             last_checkpoint: None,
+            reports: Reports::from_now(logs),
+            looked: Instant::now(),
+            failing: false,
         }
     }
 
     /// The newest lines of standard error, `mpirun`'s included.
     pub fn errors(&self) -> Vec<String> {
         self.errors.iter().cloned().collect()
+    }
+
+    /// What failed ranks have reported in this try.
+    pub fn reports(&self) -> Vec<Report> {
+        self.reports.so_far()
     }
 
     /// The folder of the newest checkpoint that rank 0 told of.
@@ -76,9 +91,9 @@ impl Screen {
     /// The try is over: completes the log, and tells Prometheus that nobody is there any more.
     pub fn close(&mut self) {
         self.log.open();
-        for path in self.targets.iter().filter(|path| path.exists()) {
+        for path in &self.targets {
             // Prometheus would go on asking ranks that are gone; that is all that a failure here can cause.
-            let _ = write_targets(path, &[]);
+            let _ = std::fs::remove_file(path);
         }
     }
 
@@ -140,6 +155,13 @@ impl Audience for Screen {
     }
 
     fn tick(&mut self) {
+        if self.looked.elapsed() >= LOOK_EVERY {
+            self.looked = Instant::now();
+            self.failing |= !self.reports.so_far().is_empty();
+        }
+        if self.failing {
+            return;
+        }
         while self.held.front().is_some_and(|(since, _)| since.elapsed() >= HOLD) {
             if let Some((_, line)) = self.held.pop_front() {
                 self.progress.print(&line);
@@ -227,14 +249,14 @@ mod tests {
     fn endpoints_become_a_file_for_prometheus() {
         let folder = tempfile::tempdir().unwrap();
         let targets = folder.path().join("new/targets.json");
-        let mut screen = Screen::new(&folder.path().join("log"), vec![targets.clone()], Duration::ZERO);
+        let mut screen = Screen::new(folder.path(), vec![targets.clone()], Duration::ZERO);
         let target = Target { address: "127.0.0.1:9401".into(), run: "r".into(), rank: 1, host: "h".into() };
         screen.line(Stream::Out, &Event::Endpoints { targets: vec![target] }.to_line());
         screen.line(Stream::Err, "kept");
         assert!(std::fs::read_to_string(&targets).unwrap().contains("127.0.0.1:9401"));
         screen.close();
-        assert_eq!(std::fs::read_to_string(targets).unwrap().trim(), "[]", "nobody is there any more");
-        assert_eq!(std::fs::read_to_string(folder.path().join("log")).unwrap(), "kept\n");
+        assert!(!targets.exists(), "nobody is there any more");
+        assert_eq!(std::fs::read_to_string(folder.path().join("launcher.log")).unwrap(), "kept\n");
         assert_eq!((screen.errors(), screen.take_held()), (vec!["kept".into()], vec!["kept".into()]));
     }
 }

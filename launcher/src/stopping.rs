@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::SIGINT;
 
-/// How long `mpirun` gets to end its ranks before everything left is killed.
-const KILL_AFTER: Duration = Duration::from_secs(5);
+use crate::guard;
+
+/// How long the keeper and `mpirun` get to end the ranks, after which the keeper kills what is left; here only in case it cannot.
+const KILL_AFTER: Duration = guard::KILL_AFTER.saturating_add(Duration::from_secs(3));
 
 /// What the supervisor has to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,11 @@ impl Stopping {
     /// Whether somebody has asked.
     pub fn asked(&self) -> bool {
         !matches!(self.state, State::Running)
+    }
+
+    /// Whether the ranks did not end by themselves.
+    pub fn enforced(&self) -> bool {
+        matches!(self.state, State::Ending(_) | State::Killed)
     }
 
     /// A signal came. The first one asks; Ctrl-C after that ends at once. Batch systems send several different signals in a row,
@@ -92,7 +99,7 @@ mod tests {
         assert!(!stopping.asked());
         let actions = [(); 4].map(|()| stopping.on_signal(SIGINT, now));
         assert_eq!(actions, [Action::Ask, Action::End, Action::Kill, Action::Wait]);
-        assert!(stopping.asked());
+        assert!(stopping.asked() && stopping.enforced());
     }
 
     #[test]
@@ -101,6 +108,7 @@ mod tests {
         assert_eq!(stopping.on_signal(SIGUSR1, now), Action::Ask);
         assert_eq!(stopping.on_signal(SIGTERM, now), Action::Wait);
         assert_eq!(stopping.on_signal(SIGTERM, now), Action::Wait);
+        assert!(!stopping.enforced());
         assert_eq!(stopping.on_signal(SIGINT, now), Action::End);
     }
 
@@ -112,8 +120,8 @@ mod tests {
         assert_eq!(stopping.on_signal(SIGTERM, at(1000)), Action::Ask);
         assert_eq!(stopping.on_tick(at(1009)), Action::Wait);
         assert_eq!(stopping.on_tick(at(1010)), Action::End);
-        assert_eq!(stopping.on_tick(at(1014)), Action::Wait);
-        assert_eq!(stopping.on_tick(at(1015)), Action::Kill);
+        assert_eq!(stopping.on_tick(at(1017)), Action::Wait);
+        assert_eq!(stopping.on_tick(at(1018)), Action::Kill);
         assert_eq!(stopping.on_tick(at(1020)), Action::Wait);
     }
 }

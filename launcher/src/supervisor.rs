@@ -1,7 +1,6 @@
 //! Runs one command to its end: takes its output line by line, passes signals on, leaves no process behind.
 
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -50,17 +49,12 @@ enum Event {
 /// How a command ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// Of the command itself.
-    pub status: ExitStatus,
+    /// The exit code of the command, or 128 + the signal that ended it.
+    pub code: i32,
     /// Whether a signal had asked for the end.
     pub asked_to_stop: bool,
-}
-
-impl Ended {
-    /// The exit code, or 128 + the signal that ended the command, as a shell would say.
-    pub fn code(&self) -> i32 {
-        self.status.code().or_else(|| Some(128 + self.status.signal()?)).unwrap_or(1)
-    }
+    /// Whether the ranks were then ended without having saved.
+    pub enforced: bool,
 }
 
 /// Watches commands, one after the other.
@@ -104,7 +98,11 @@ impl Supervisor {
         let status = self.watch(&mut child, &mut open, audience);
         family::end_all();
         self.drain(open, audience);
-        Ok(Ended { status: status?, asked_to_stop: self.stopping.asked() })
+        Ok(Ended {
+            code: guard::code(status?),
+            asked_to_stop: self.stopping.asked(),
+            enforced: self.stopping.enforced(),
+        })
     }
 
     /// Hands the lines of `source` to the loop; returns the number of streams opened.

@@ -35,15 +35,17 @@ pub enum ToolError {
         reason: &'static str,
     },
     /// It is in none of the places looked at.
-    #[error("{name} is not found; looked at {}; build it with `cargo build --release`, or set {variable} to its path",
-            looked_at.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "))]
+    #[error(
+        "{name} is not found: neither {} nor on PATH; build it with `cargo build --release`, or set {variable} to its path",
+        beside.display()
+    )]
     Missing {
         /// The binary's name.
         name: &'static str,
         /// The variable that would say where it is.
         variable: &'static str,
-        /// Every path tried.
-        looked_at: Vec<PathBuf>,
+        /// The path beside this executable.
+        beside: PathBuf,
     },
     /// It is there and does not start.
     #[error("cannot start {}: {source}", path.display())]
@@ -64,24 +66,18 @@ pub fn find(tool: Tool) -> Result<PathBuf, ToolError> {
             Some(reason) => Err(ToolError::Variable { variable: tool.variable, path, reason }),
         };
     }
-    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(tool.name)));
-    let mut looked_at: Vec<PathBuf> = beside.into_iter().collect();
-    looked_at.extend(on_path(tool.name));
-    looked_at.iter().find(|path| unusable(path).is_none()).cloned().ok_or(ToolError::Missing {
-        name: tool.name,
-        variable: tool.variable,
-        looked_at,
-    })
+    let this = std::env::current_exe().unwrap_or_default();
+    let beside = this.with_file_name(tool.name);
+    if unusable(&beside).is_none() {
+        return Ok(beside);
+    }
+    find_on_path(tool.name).ok_or(ToolError::Missing { name: tool.name, variable: tool.variable, beside })
 }
 
 /// The first `name` on `PATH` that can be run.
 pub fn find_on_path(name: &str) -> Option<PathBuf> {
-    on_path(name).into_iter().find(|path| unusable(path).is_none())
-}
-
-fn on_path(name: &str) -> Vec<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|folder| folder.join(name)).collect()
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| unusable(path).is_none())
 }
 
 fn unusable(path: &Path) -> Option<&'static str> {

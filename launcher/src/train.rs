@@ -151,12 +151,11 @@ impl Run {
         let mut resume = arguments.resume.clone();
         let mut restarts = 0;
         loop {
-            let stale = cause::read_reports(&self.logs());
-            let mut screen = Screen::new(&self.logs().join("launcher.log"), self.targets.clone(), grace);
+            let mut screen = Screen::new(&self.dir.join("logs"), self.targets.clone(), grace);
             screen.note(&self.watched(&resume).for_shell());
             let wire = (metrics::PROGRESS_VARIABLE.to_string(), metrics::ProgressMode::Wire.name().to_string());
             let ended = supervisor.run(&self.watched(&resume), &[wire], &mut screen)?;
-            let code = self.tell(&ended, &stale, &mut screen);
+            let code = self.tell(&ended, &mut screen);
             screen.close();
             let asked_to_stop = ended.asked_to_stop;
             match restart::decide(restart::Ended { code, asked_to_stop, restarts, allowed: arguments.restarts }) {
@@ -173,17 +172,15 @@ impl Run {
     }
 
     /// Says how a try ended; returns the exit code that stands for it.
-    fn tell(&self, ended: &Ended, stale: &[cause::Report], screen: &mut Screen) -> i32 {
-        if ended.code() == 0 {
+    fn tell(&self, ended: &Ended, screen: &mut Screen) -> i32 {
+        if ended.code == 0 {
             screen.release();
             print!("\n{}", verdict::success(&self.dir, screen.last_checkpoint(), &self.next()));
             return 0;
         }
-        let mut reports = cause::read_reports(&self.logs());
-        reports.retain(|report| !stale.contains(report));
         let with_mpirun = self.placement.start != Start::Alone;
-        let found = cause::find(&reports, ended.code(), &screen.errors(), with_mpirun);
-        if ended.asked_to_stop && found.is_an_answer_to_a_stop() {
+        let found = cause::find(&screen.reports(), ended.code, &screen.errors(), with_mpirun);
+        if ended.asked_to_stop && found.is_an_answer_to_a_stop(ended.enforced) {
             screen.release();
             eprintln!("\n{}", verdict::stopped(&self.dir, screen.last_checkpoint(), &self.again()));
             return Exit::Retry.code();
@@ -191,10 +188,6 @@ impl Run {
         let held = screen.take_held();
         eprint!("\n{}", verdict::failure(&found, &self.dir, &held));
         found.exit_code()
-    }
-
-    fn logs(&self) -> PathBuf {
-        self.dir.join("logs")
     }
 
     /// The command of this run, for `rectify`.

@@ -31,11 +31,11 @@ pub fn failure(cause: &Cause, run_dir: &Path, also_written: &[String]) -> String
         }
     }
     let mut text = boxed(&title, body.trim_end(), &footer);
-    let said = |line: &&String| match cause {
-        Cause::Reported(report) => !line.contains(&report.message) && !report.message.contains(line.trim()),
+    let news = |line: &&String| match cause {
+        Cause::Reported(report) => !report.message.lines().any(|said| !said.trim().is_empty() && line.contains(said)),
         _ => true,
     };
-    let rest: Vec<&String> = also_written.iter().filter(said).collect();
+    let rest: Vec<&String> = also_written.iter().filter(news).collect();
     if !rest.is_empty() {
         text.push_str("\nThe ranks' last words:\n");
         for line in &rest[rest.len().saturating_sub(TAIL * 2)..] {

@@ -14,7 +14,7 @@ pub fn look() -> Vec<Finding> {
 fn tool(part: &'static str, tool: Tool) -> Finding {
     let path = match tools::find(tool) {
         Ok(path) => path,
-        Err(error) => return Finding::missing(part, "not found", error.to_string()),
+        Err(error) => return Finding::missing(part, error.to_string(), "run `make build`"),
     };
     match Command::new(&path).arg("--version").output() {
         Ok(output) if output.status.success() => {

@@ -1,1 +1,0 @@
-//! The front door: checks the plan, places, starts, watches and ends ranks.
