@@ -1,6 +1,11 @@
 //! Initial values of parameters: drawn on the host, each parameter from a key of its own.
 
-use random::Key;
+use std::thread;
+
+use random::{Key, Rng};
+
+/// How many values share a key.
+const BLOCK: usize = 1 << 15;
 
 /// How a parameter starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,13 +36,40 @@ impl Initial {
     }
 
     /// `count` values for the parameter `name`. `key` is the key of all initial values of a run.
+    ///
+    /// Each block of values has a key of its own, so that cores share the work and their number changes nothing.
     pub fn draw(self, key: Key, name: &str, count: usize) -> Vec<f64> {
-        let mut rng = key.child(tag(name)).rng();
+        if let Initial::Constant(value) = self {
+            return vec![value; count];
+        }
+        let key = key.child(tag(name));
+        let mut values = vec![0.0; count];
+        let mut blocks: Vec<(usize, &mut [f64])> = values.chunks_mut(BLOCK).enumerate().collect();
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let share = blocks.len().div_ceil(threads).max(1);
+        let fill = |blocks: &mut [(usize, &mut [f64])]| {
+            for (index, block) in blocks {
+                let mut rng = key.child(*index as u64).rng();
+                block.fill_with(|| self.one(&mut rng));
+            }
+        };
+        thread::scope(|scope| {
+            let mut shares = blocks.chunks_mut(share);
+            let first = shares.next();
+            for share in shares {
+                scope.spawn(move || fill(share));
+            }
+            first.map(fill);
+        });
+        values
+    }
+
+    fn one(self, rng: &mut Rng) -> f64 {
         match self {
-            Initial::Constant(value) => vec![value; count],
-            Initial::Normal { std } => (0..count).map(|_| std * rng.normal()).collect(),
-            Initial::TruncatedNormal { std } => (0..count).map(|_| rng.truncated_normal(0.0, std, -2.0, 2.0)).collect(),
-            Initial::Uniform { bound } => (0..count).map(|_| rng.uniform_in(-bound, bound)).collect(),
+            Initial::Constant(value) => value,
+            Initial::Normal { std } => std * rng.normal(),
+            Initial::TruncatedNormal { std } => rng.truncated_normal(0.0, std, -2.0, 2.0),
+            Initial::Uniform { bound } => rng.uniform_in(-bound, bound),
         }
     }
 }
@@ -86,5 +118,9 @@ mod tests {
         assert_eq!(values[..4], initial.draw(Key::root(1), "head.weight", 4));
         assert_ne!(values, initial.draw(Key::root(1), "head.bias", 8));
         assert_ne!(values, initial.draw(Key::root(2), "head.weight", 8));
+        let long = initial.draw(Key::root(1), "head.weight", 2 * BLOCK + 3);
+        assert_eq!(values, long[..8]);
+        assert_ne!(long[..8], long[BLOCK..BLOCK + 8]);
+        assert_ne!(long[2 * BLOCK..], [0.0; 3]);
     }
 }

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-/// What a training forward pass leaves out. Empty masks leave out nothing.
+/// What a training forward pass leaves out, on the model's device.
 #[derive(Debug, Default)]
 pub struct Masks {
     /// Drop-path, `(num_drops, N)`: 0 where a sample skips a residual branch, else `1 / keep`. Row d belongs to the rate d

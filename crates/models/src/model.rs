@@ -119,7 +119,7 @@ impl Model {
         network.dropout()
     }
 
-    /// The learnable parameter of each activation module by name, such as `blocks.3.mlp.act.epsilon`.
+    /// What the activations learn, block after block: `blocks.0.mlp.act.epsilon` and so on with CRReLU.
     pub fn activation_parameters(&self) -> impl Iterator<Item = &Parameter> {
         self.parameters.iter().filter(|parameter| parameter.name.contains(".act."))
     }
