@@ -53,3 +53,27 @@ impl Divergence {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::small::plan;
+
+    #[test]
+    fn the_first_bad_step_is_told() {
+        let plan = plan();
+        let mut divergence = Divergence::new(Device::Cpu);
+        let norm = |value: f32| Tensor::from(value);
+        divergence.watch(norm(1.5), 0);
+        assert!(divergence.check(&plan).is_ok());
+        assert_eq!(divergence.norm(), 1.5);
+        for (step, value) in [(1, f32::INFINITY), (2, f32::NAN), (3, 1.0)] {
+            divergence.watch(norm(value), step);
+        }
+        let failure = divergence.check(&plan).expect_err("step 1 was not finite");
+        assert_eq!(failure.exit, Exit::Diverged);
+        let rate = format!("{:.3e}", plan.learning_rate(1));
+        let message = failure.error.to_string();
+        assert!(message.contains("step 1 ") && message.contains(&rate), "{message}");
+    }
+}

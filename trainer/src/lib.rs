@@ -18,6 +18,8 @@ pub mod resume;
 pub mod run;
 pub mod run_folder;
 pub mod saving;
+#[cfg(test)]
+mod small;
 pub mod state;
 pub mod stop;
 mod summary;

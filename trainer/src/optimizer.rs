@@ -57,3 +57,51 @@ impl AdamW {
         [("exp_avg.", first), ("exp_avg_sq.", second)]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::small::model;
+
+    /// The update as the paper writes it, in f64, one number at a time.
+    struct Reference {
+        value: f64,
+        first: f64,
+        second: f64,
+    }
+
+    impl Reference {
+        fn step(&mut self, grad: f64, rate: f64, decay: f64, t: i32) {
+            self.value -= rate * decay * self.value;
+            self.first = 0.9 * self.first + 0.1 * grad;
+            self.second = 0.999 * self.second + 0.001 * grad * grad;
+            let (first, second) = (self.first / (1.0 - 0.9f64.powi(t)), self.second / (1.0 - 0.999f64.powi(t)));
+            self.value -= rate * first / (second.sqrt() + 1e-8);
+        }
+    }
+
+    #[test]
+    fn follows_the_paper_in_both_groups() {
+        let model = model();
+        let parameters = model.parameters();
+        let config = plan::config::Optimizer { weight_decay: 0.3, ..Default::default() };
+        let mut optimizer = AdamW::new(&config, parameters);
+        assert_eq!(parameters.groups().len(), 2);
+        let start: Vec<f64> = parameters.groups().iter().map(|group| group.values.double_value(&[3])).collect();
+        let mut references: Vec<Reference> =
+            start.iter().map(|&value| Reference { value, first: 0.0, second: 0.0 }).collect();
+        for step in 0..20 {
+            let (grad, rate) = ((step as f64 * 0.7).sin(), 1e-2 / (1.0 + step as f64));
+            for (group, reference) in parameters.groups().iter().zip(&mut references) {
+                let _ = group.grads.shallow_clone().fill_(grad);
+                let decay = if group.weight_decay { 0.3 } else { 0.0 };
+                reference.step(f64::from(grad as f32), rate, decay, step + 1);
+            }
+            optimizer.step(parameters, rate, step as u64);
+            for (group, reference) in parameters.groups().iter().zip(&references) {
+                let value = group.values.double_value(&[3]);
+                assert!((value - reference.value).abs() < 1e-6, "step {step}: {value} and {}", reference.value);
+            }
+        }
+    }
+}

@@ -63,7 +63,12 @@ impl Snapshot {
             views.into_iter().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
         });
         let optimizer = copies.collect();
-        Snapshot { state, parameters: parameters.views(&on_host(&values)), optimizer }
+        Snapshot::of(state, parameters.views(&on_host(&values)), optimizer)
+    }
+
+    /// A snapshot of tensors that nobody else changes.
+    pub(super) fn of(state: RunState, parameters: Vec<(String, Tensor)>, optimizer: Vec<(String, Tensor)>) -> Snapshot {
+        Snapshot { state, parameters, optimizer }
     }
 
     /// The parameters in safetensors' format.

@@ -118,3 +118,81 @@ fn best_step(found: &[(u64, PathBuf)]) -> Option<u64> {
     // The earliest of equals: a later checkpoint must be better to take its place.
     scored.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(step, _)| step)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{MANIFEST, PARAMETERS, load, newest_good};
+
+    fn snapshot(step: u64, top1: Option<f64>) -> Snapshot {
+        let state = RunState {
+            step,
+            seed: 0,
+            config: String::new(),
+            top1,
+            best_top1: top1,
+            loss_sum: 0.25,
+            loss_steps: 1,
+            wall_seconds: 2.0,
+        };
+        Snapshot::of(state, vec![("weight".to_owned(), tch::Tensor::from_slice(&[step as f32, 1.0]))], Vec::new())
+    }
+
+    fn steps(folder: &Path) -> Vec<u64> {
+        list(folder).into_iter().map(|(step, _)| step).collect()
+    }
+
+    #[test]
+    fn the_newest_and_the_best_are_kept() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let checkpoints = Checkpoints::new(folder.path(), 2, true);
+        for (step, top1) in [(1, Some(10.0)), (2, Some(50.0)), (3, Some(50.0)), (4, Some(20.0)), (5, None)] {
+            checkpoints.save(snapshot(step, top1));
+        }
+        let saved = checkpoints.finish().into_iter();
+        assert!(saved.filter(|event| matches!(event, CheckpointEvent::Saved { .. })).count() == 5);
+        assert_eq!(steps(folder.path()), [2, 4, 5]);
+    }
+
+    #[test]
+    fn what_is_read_is_what_was_written() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = write(folder.path(), &snapshot(7, None)).expect("a checkpoint");
+        let loaded = load(&path).expect("a good checkpoint");
+        assert_eq!(loaded.state, snapshot(7, None).state);
+        assert_eq!(loaded.parameters, snapshot(7, None).parameters_file().expect("bytes"));
+    }
+
+    #[test]
+    fn every_damage_is_noticed_and_passed_over() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for step in 1..=5 {
+            write(folder.path(), &snapshot(step, None)).expect("a checkpoint");
+        }
+        let file = |step: u64, name: &str| folder.path().join(format!("step-{step:08}")).join(name);
+        fs::write(file(5, PARAMETERS), "short").expect("a file");
+        let mut bytes = fs::read(file(4, STATE)).expect("a file");
+        bytes[20] ^= 1;
+        fs::write(file(4, STATE), bytes).expect("a file");
+        fs::remove_file(file(3, MANIFEST)).expect("a file");
+        let (found, passed_over) = newest_good(folder.path(), |loaded| match loaded.state.step {
+            2 => Err("it is of another model".to_owned()),
+            _ => Ok(()),
+        });
+        assert_eq!(found.expect("a good one").state.step, 1);
+        assert_eq!(passed_over.len(), 4);
+        for (why, said) in passed_over.iter().zip(["bytes where", "its hash", "cannot read", "another model"]) {
+            assert!(why.contains(said), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_an_event() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let blocked = folder.path().join("file");
+        fs::write(&blocked, "in the way").expect("a file");
+        let checkpoints = Checkpoints::new(&blocked, 2, true);
+        checkpoints.save(snapshot(1, None));
+        assert!(matches!(&checkpoints.finish()[..], [CheckpointEvent::Failed { step: 1, .. }]));
+    }
+}
