@@ -49,9 +49,8 @@ impl BadImages {
 ///
 /// Two ranks that meet the same image in the same instant may both append it; nothing worse happens.
 fn append_once(list: &Path, name: &str, reason: Reason) -> std::io::Result<()> {
-    let name: String =
-        name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect();
-    let line = format!("{name}\t{reason}");
+    // One line an image, whatever its name holds.
+    let line = format!("{}\t{reason}", name.replace(char::is_control, "\u{FFFD}"));
     let listed = fs::read_to_string(list).unwrap_or_default();
     if listed.lines().any(|listed| listed == line) {
         return Ok(());

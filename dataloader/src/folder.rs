@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::manifest::{self, Manifest, cache_folder};
+use crate::manifest::{self, Cache, Manifest};
 use crate::{DataError, Dataset, Encoding, ReadError, Source};
 
 /// One split of a data set of folders.
@@ -21,9 +21,9 @@ pub(crate) struct ImageFolder {
 /// Opens both splits, whose classes must be the same.
 pub(crate) fn open(path: &Path, train_dir: &Path, val_dir: &Path) -> Result<Dataset, DataError> {
     check_folder(path)?;
-    let cache = cache_folder();
-    let train = ImageFolder::open(&path.join(train_dir), cache.as_deref())?;
-    let validation = ImageFolder::open(&path.join(val_dir), cache.as_deref())?;
+    let cache = Cache::of_user();
+    let train = ImageFolder::open(&path.join(train_dir), cache.as_ref())?;
+    let validation = ImageFolder::open(&path.join(val_dir), cache.as_ref())?;
     if train.classes != validation.classes {
         let only = |here: &ImageFolder, there: &ImageFolder| {
             here.classes.iter().filter(|class| there.classes.binary_search(class).is_err()).cloned().collect()
@@ -40,7 +40,7 @@ pub(crate) fn open(path: &Path, train_dir: &Path, val_dir: &Path) -> Result<Data
 
 impl ImageFolder {
     /// Lists the images of one split, with the help of a cache where one is named.
-    pub(crate) fn open(root: &Path, cache: Option<&Path>) -> Result<ImageFolder, DataError> {
+    pub(crate) fn open(root: &Path, cache: Option<&Cache>) -> Result<ImageFolder, DataError> {
         check_folder(root)?;
         let manifest = manifest::list(root, cache)?;
         if manifest.classes.is_empty() {

@@ -14,6 +14,7 @@
 mod bad;
 mod batches;
 mod cifar;
+mod crop;
 mod decode;
 mod error;
 mod folder;
@@ -32,6 +33,7 @@ mod transform;
 mod truncation;
 
 pub use batches::{BatchMemory, Batches, Lease};
+pub use crop::CropBox;
 pub use decode::{MAX_PIXELS, Rgb};
 pub use error::{BadImage, DataError, ReadError, Reason};
 pub use order::{Draw, Order, SampleKey, Share, Stream};
@@ -40,4 +42,4 @@ pub use resample::Filter;
 pub use source::{Dataset, DatasetSpec, Encoding, Source, SourceKind, Split, open};
 pub use spec::LoaderSpec;
 pub use stats::LoaderStats;
-pub use transform::{Crop, CropBox, Pixels, Preparer, Transform};
+pub use transform::{Crop, Pixels, Preparer, Transform};

@@ -14,8 +14,6 @@ use crate::DataError;
 
 /// What is read as an image; the contents decide the format.
 const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
-/// Splits with fewer files are walked every time: that takes milliseconds.
-const CACHED_FROM_FILES: usize = 4096;
 /// A folder changed this shortly before the walk may have changed again within the clock's tick: it is not trusted.
 const SETTLED: Duration = Duration::from_secs(2);
 const VERSION: u32 = 1;
@@ -38,13 +36,30 @@ pub(crate) struct Class {
     changed_ns: BTreeMap<String, u64>,
 }
 
-/// The folder of cached manifests: `$XDG_CACHE_HOME/rectify/manifests`, or the same under `~/.cache`.
-///
-/// Never the data folder, which may be read-only or shared.
-pub(crate) fn cache_folder() -> Option<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
-    Some(base.join("rectify").join("manifests"))
+/// Where manifests are kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Cache {
+    folder: PathBuf,
+    /// Splits with fewer files are walked every time: that takes milliseconds.
+    from_files: usize,
+}
+
+impl Cache {
+    /// `$XDG_CACHE_HOME/rectify/manifests`, or the same under `~/.cache`; `None` where neither is set.
+    ///
+    /// Never the data folder, which may be read-only or shared.
+    pub(crate) fn of_user() -> Option<Cache> {
+        const FROM_FILES: usize = 4096;
+        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
+        Some(Cache { folder: base.join("rectify").join("manifests"), from_files: FROM_FILES })
+    }
+
+    fn file(&self, root: &Path) -> PathBuf {
+        let bytes = root.as_os_str().as_encoded_bytes();
+        let key = bytes.iter().fold(Key::root(0), |key, &byte| key.child(u64::from(byte)));
+        self.folder.join(format!("{:016x}.json", key.rng().next_u64()))
+    }
 }
 
 /// The images under `root`, one class a folder; from the cache where nothing has changed.
@@ -54,10 +69,9 @@ pub(crate) fn cache_folder() -> Option<PathBuf> {
 ///
 /// # Errors
 /// When a folder cannot be listed.
-pub(crate) fn list(root: &Path, cache: Option<&Path>) -> Result<Manifest, DataError> {
+pub(crate) fn list(root: &Path, cache: Option<&Cache>) -> Result<Manifest, DataError> {
     let root = fs::canonicalize(root).map_err(io_error("open", root))?;
-    let file = cache.map(|folder| folder.join(cache_name(&root)));
-    let cached = file.as_deref().and_then(|file| load(file, &root));
+    let cached = cache.and_then(|cache| load(&cache.file(&root), &root));
     let mut known: BTreeMap<String, Class> =
         cached.iter().flat_map(|manifest| &manifest.classes).map(|class| (class.name.clone(), class.clone())).collect();
     let mut classes = Vec::new();
@@ -70,12 +84,14 @@ pub(crate) fn list(root: &Path, cache: Option<&Path>) -> Result<Manifest, DataEr
     }
     let manifest = Manifest { version: VERSION, root, classes };
     let files: usize = manifest.classes.iter().map(|class| class.files.len()).sum();
-    if let Some(file) = file
-        && files >= CACHED_FROM_FILES
+    if let Some(cache) = cache
+        && files >= cache.from_files
         && cached.as_ref() != Some(&manifest)
-        && let Err(error) = store(&file, &manifest)
     {
-        tracing::debug!("cannot cache the list of images in {}: {error}", file.display());
+        let file = cache.file(&manifest.root);
+        if let Err(error) = store(&file, &manifest) {
+            tracing::debug!("cannot cache the list of images in {}: {error}", file.display());
+        }
     }
     Ok(manifest)
 }
@@ -140,11 +156,6 @@ fn changed_ns(folder: &Path) -> Option<u64> {
     Some(modified.duration_since(UNIX_EPOCH).ok()?.as_nanos() as u64)
 }
 
-fn cache_name(root: &Path) -> String {
-    let key = root.as_os_str().as_encoded_bytes().iter().fold(Key::root(0), |key, &byte| key.child(u64::from(byte)));
-    format!("{:016x}.json", key.rng().next_u64())
-}
-
 fn load(file: &Path, root: &Path) -> Option<Manifest> {
     let manifest: Manifest = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
     (manifest.version == VERSION && manifest.root == root).then_some(manifest)
@@ -181,33 +192,37 @@ mod tests {
 
     use super::*;
 
-    /// A split of two classes, enough files for a cache, last changed well in the past.
-    fn split() -> (tempfile::TempDir, tempfile::TempDir) {
-        let (root, cache) = (tempfile::tempdir().expect("scratch"), tempfile::tempdir().expect("scratch"));
+    const FILES: usize = 6;
+
+    /// A split of two classes, last changed well in the past, and a cache for it.
+    fn split() -> (tempfile::TempDir, Cache) {
+        let scratch = tempfile::tempdir().expect("scratch");
+        let root = scratch.path().join("train");
         for class in ["a", "b"] {
-            fs::create_dir_all(root.path().join(class).join("deeper")).expect("created");
-            for index in 0..CACHED_FROM_FILES / 2 {
-                File::create(root.path().join(class).join(format!("{index:05}.jpg"))).expect("created");
+            fs::create_dir_all(root.join(class).join("deeper")).expect("created");
+            for index in 0..FILES / 2 {
+                File::create(root.join(class).join(format!("{index}.jpg"))).expect("created");
             }
         }
         for folder in ["a", "b", "a/deeper", "b/deeper"] {
-            set_changed(&root.path().join(folder), Duration::from_secs(3600));
+            set_changed(&root.join(folder), Duration::from_secs(3600));
         }
-        (root, cache)
+        let cache = Cache { folder: scratch.path().join("cache"), from_files: FILES };
+        (scratch, cache)
+    }
+
+    fn root(scratch: &tempfile::TempDir) -> PathBuf {
+        fs::canonicalize(scratch.path().join("train")).expect("there")
     }
 
     fn set_changed(folder: &Path, ago: Duration) {
         File::open(folder).and_then(|open| open.set_modified(SystemTime::now() - ago)).expect("changed");
     }
 
-    fn cache_file(root: &Path, cache: &Path) -> PathBuf {
-        cache.join(cache_name(&fs::canonicalize(root).expect("there")))
-    }
-
     /// Puts a file into the cached list of class `b` that is not on disk, so that use of the cache shows.
     fn mark(file: &Path) {
         let text = fs::read_to_string(file).expect("a cache");
-        let (before, after) = text.split_at(text.rfind("\"00000.jpg\"").expect("the first file of b"));
+        let (before, after) = text.split_at(text.rfind("\"0.jpg\"").expect("the first file of b"));
         fs::write(file, format!("{before}\"marked.jpg\",{after}")).expect("marked");
     }
 
@@ -217,51 +232,58 @@ mod tests {
 
     #[test]
     fn the_cache_is_used_until_a_folder_changes() {
-        let (root, cache) = split();
-        let fresh = list(root.path(), Some(cache.path())).expect("listed");
-        assert_eq!(fresh, list(root.path(), None).expect("listed"));
-        mark(&cache_file(root.path(), cache.path()));
-        assert!(is_marked(&list(root.path(), Some(cache.path())).expect("listed")), "the cache was not used");
+        let (scratch, cache) = split();
+        let root = root(&scratch);
+        let fresh = list(&root, Some(&cache)).expect("listed");
+        assert_eq!(fresh, list(&root, None).expect("listed"));
+        mark(&cache.file(&root));
+        assert!(is_marked(&list(&root, Some(&cache)).expect("listed")), "the cache was not used");
 
-        File::create(root.path().join("b/deeper/new.jpg")).expect("created");
-        let changed = list(root.path(), Some(cache.path())).expect("listed");
+        File::create(root.join("b/deeper/new.jpg")).expect("created");
+        let changed = list(&root, Some(&cache)).expect("listed");
         assert!(!is_marked(&changed) && changed.classes[1].files.contains(&"deeper/new.jpg".to_owned()));
         assert_eq!(changed.classes[0], fresh.classes[0]);
     }
 
     #[test]
     fn added_and_removed_classes_are_noticed() {
-        let (root, cache) = split();
-        list(root.path(), Some(cache.path())).expect("listed");
-        fs::rename(root.path().join("a"), root.path().join("c")).expect("renamed");
-        let names: Vec<String> = list(root.path(), Some(cache.path()))
-            .expect("listed")
-            .classes
-            .into_iter()
-            .map(|class| class.name)
-            .collect();
-        assert_eq!(names, ["b", "c"]);
+        let (scratch, cache) = split();
+        let root = root(&scratch);
+        list(&root, Some(&cache)).expect("listed");
+        fs::rename(root.join("a"), root.join("c")).expect("renamed");
+        let manifest = list(&root, Some(&cache)).expect("listed");
+        assert!(manifest.classes.iter().map(|class| class.name.as_str()).eq(["b", "c"]));
     }
 
     /// A file may come within the same tick of the clock as the walk: a folder that has just changed is not cached.
     #[test]
     fn a_folder_that_has_just_changed_is_walked_again() {
-        let (root, cache) = split();
-        set_changed(&root.path().join("a"), Duration::ZERO);
-        list(root.path(), Some(cache.path())).expect("listed");
-        let cached = load(&cache_file(root.path(), cache.path()), &fs::canonicalize(root.path()).expect("there"));
-        let names: Vec<String> = cached.expect("a cache").classes.into_iter().map(|class| class.name).collect();
-        assert_eq!(names, ["b"]);
+        let (scratch, cache) = split();
+        let root = root(&scratch);
+        set_changed(&root.join("a"), Duration::ZERO);
+        list(&root, Some(&cache)).expect("listed");
+        let cached = load(&cache.file(&root), &root).expect("a cache");
+        assert!(cached.classes.iter().map(|class| class.name.as_str()).eq(["b"]));
+    }
+
+    #[test]
+    fn small_splits_are_not_cached() {
+        let (scratch, cache) = split();
+        let root = root(&scratch);
+        let cache = Cache { from_files: FILES + 1, ..cache };
+        list(&root, Some(&cache)).expect("listed");
+        assert!(!cache.folder.exists());
     }
 
     #[test]
     fn a_damaged_or_forbidden_cache_is_done_without() {
-        let (root, cache) = split();
-        let fresh = list(root.path(), None).expect("listed");
-        fs::write(cache_file(root.path(), cache.path()), "{ half a manif").expect("written");
-        assert_eq!(list(root.path(), Some(cache.path())).expect("listed"), fresh);
-        let no_folder = cache_file(root.path(), cache.path());
-        assert_eq!(list(root.path(), Some(&no_folder)).expect("listed"), fresh);
+        let (scratch, cache) = split();
+        let root = root(&scratch);
+        let fresh = list(&root, Some(&cache)).expect("listed");
+        fs::write(cache.file(&root), "{ half a manif").expect("written");
+        assert_eq!(list(&root, Some(&cache)).expect("listed"), fresh);
+        let forbidden = Cache { folder: root.join("a/0.jpg"), from_files: 0 };
+        assert_eq!(list(&root, Some(&forbidden)).expect("listed"), fresh);
     }
 
     #[test]

@@ -240,7 +240,8 @@ impl<'a> Loader<'a> {
 
     /// Writes one sample into its place. The batch, where that was its last missing one.
     ///
-    /// A bad image is replaced by the next good one of the source, with the draws of the planned sample.
+    /// A bad image is replaced by the next good one of the source, with the draws of the planned sample. That holds in
+    /// evaluation too: the number of samples stays the same for any number of ranks, and one of them counts twice.
     fn fill<M: BatchMemory>(
         &self,
         preparer: &mut Preparer,

@@ -4,7 +4,7 @@ use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
 
-use crate::transform::Window;
+use crate::crop::Window;
 use crate::{CropBox, Rgb};
 
 /// How pixels are interpolated, with PIL's kernels: support grows with the reduction, so that nothing aliases.
@@ -24,15 +24,10 @@ impl Filter {
             Filter::Bicubic => FilterType::CatmullRom,
         }
     }
-
-    /// How many source pixels on each side of a result's centre count, where nothing is reduced.
-    fn support(self) -> f64 {
-        match self {
-            Filter::Bilinear => 1.0,
-            Filter::Bicubic => 2.0,
-        }
-    }
 }
+
+/// How many source pixels on each side of a result's centre count in the cubic, where nothing is reduced.
+const CUBIC_SUPPORT: f64 = 2.0;
 
 /// Resizes with memory that is kept between images.
 #[derive(Debug, Default)]
@@ -61,10 +56,6 @@ impl Resampler {
     /// # Panics
     /// When the window is empty or not inside the image.
     pub(crate) fn resize_window(&mut self, image: &Rgb, window: Window, filter: Filter, size: u32, into: &mut Vec<u8>) {
-        // Rounding must not push the window over the edge.
-        let width = window.width.min(f64::from(image.width) - window.left);
-        let height = window.height.min(f64::from(image.height) - window.top);
-        let window = Window { width, height, ..window };
         self.resize(&whole(&image.bytes, image.width, image.height), window, filter, size, into);
     }
 
@@ -76,7 +67,7 @@ impl Resampler {
             return pass(&mut self.resizer, from, &mut target, filter, [left, top, width, height]);
         }
         // The rows that count, a whole number of them: with no more and no less, nothing is resized down here.
-        let reach = (filter.support() * (height / f64::from(size)).max(1.0)).ceil() + 1.0;
+        let reach = (CUBIC_SUPPORT * (height / f64::from(size)).max(1.0)).ceil() + 1.0;
         let first = (top - reach).floor().max(0.0);
         let rows = (top + height + reach).ceil().min(f64::from(from.height())) - first;
         let mut across = pixels(&mut self.across, size, rows as u32);
@@ -94,11 +85,22 @@ fn pass(
     filter: Filter,
     [left, top, width, height]: [f64; 4],
 ) {
+    let width = fitting(left, width, from.width());
+    let height = fitting(top, height, from.height());
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(filter.kernel()))
         .use_alpha(false)
         .crop(left, top, width, height);
     resizer.resize_typed(from, into, &options).expect("the window lies inside the image");
+}
+
+/// The length of an interval from `start`, or a hair less where rounding has pushed its end over `limit`.
+fn fitting(start: f64, length: f64, limit: u32) -> f64 {
+    let mut length = length.min(f64::from(limit) - start);
+    while start + length > f64::from(limit) {
+        length = length.next_down();
+    }
+    length
 }
 
 /// A vector as an image of the given size.
@@ -122,4 +124,25 @@ fn part(
 
 fn whole(bytes: &[u8], width: u32, height: u32) -> View<'_> {
     part(bytes, width, height, CropBox { top: 0, left: 0, height, width })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever the sides and the window, nothing panics, and a plain colour stays what it is.
+        #[test]
+        fn plain_images_stay_plain(width in 1u32..200, height in 1u32..200, size in 1u32..50, pct in 0.05f64..=1.0) {
+            let image = Rgb { width, height, bytes: [9, 99, 199].repeat((width * height) as usize) };
+            let mut resampler = Resampler::default();
+            let mut pixels = Vec::new();
+            for filter in [Filter::Bilinear, Filter::Bicubic] {
+                resampler.resize_window(&image, Window::center(width, height, size, pct), filter, size, &mut pixels);
+                prop_assert!(pixels == [9, 99, 199].repeat((size * size) as usize));
+            }
+        }
+    }
 }

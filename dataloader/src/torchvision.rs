@@ -3,9 +3,9 @@
 use random::Key;
 use serde::Deserialize;
 
+use crate::crop::Window;
 use crate::decode::Decoder;
 use crate::resample::Resampler;
-use crate::transform::Window;
 use crate::{CropBox, Encoding, Filter, Pixels, Rgb, Transform};
 
 #[derive(Deserialize)]

@@ -1,10 +1,11 @@
 //! From a decoded image to the pixels that a model sees, with torchvision's semantics on PIL images.
 
-use random::{Key, Rng};
+use random::Key;
 
+use crate::crop::Window;
 use crate::decode::Decoder;
 use crate::resample::Resampler;
-use crate::{BadImage, DataError, Draw, Encoding, Filter, Rgb};
+use crate::{BadImage, CropBox, DataError, Draw, Encoding, Filter, Rgb};
 
 /// What happens to every image.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,95 +51,6 @@ pub enum Pixels {
     },
     /// (N, H, W, 3) bytes.
     U8,
-}
-
-/// A rectangle of pixels, inside its image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CropBox {
-    /// First row.
-    pub top: u32,
-    /// First column.
-    pub left: u32,
-    /// Rows.
-    pub height: u32,
-    /// Columns.
-    pub width: u32,
-}
-
-impl CropBox {
-    /// A box for `RandomResizedCrop`: `get_params` of torchvision 0.26, with our own random numbers.
-    ///
-    /// Ten tries of an area and a log-uniform aspect ratio; then the largest centred box whose ratio is allowed.
-    pub fn random_resized(width: u32, height: u32, scale: [f64; 2], ratio: [f64; 2], rng: &mut Rng) -> CropBox {
-        const TRIES: usize = 10;
-        let area = f64::from(width) * f64::from(height);
-        for _ in 0..TRIES {
-            let target = area * rng.uniform_in(scale[0], scale[1]);
-            let aspect = rng.uniform_in(ratio[0].ln(), ratio[1].ln()).exp();
-            let box_width = (target * aspect).sqrt().round_ties_even() as u32;
-            let box_height = (target / aspect).sqrt().round_ties_even() as u32;
-            if (1..=width).contains(&box_width) && (1..=height).contains(&box_height) {
-                let top = rng.below(u64::from(height - box_height) + 1) as u32;
-                let left = rng.below(u64::from(width - box_width) + 1) as u32;
-                return CropBox { top, left, height: box_height, width: box_width };
-            }
-        }
-        CropBox::central(width, height, ratio)
-    }
-
-    /// The fallback of `RandomResizedCrop`: the largest centred box whose aspect ratio lies within `ratio`.
-    fn central(width: u32, height: u32, ratio: [f64; 2]) -> CropBox {
-        let (low, high) = (ratio[0].min(ratio[1]), ratio[0].max(ratio[1]));
-        let aspect = f64::from(width) / f64::from(height);
-        let (box_width, box_height) = if aspect < low {
-            (width, (f64::from(width) / low).round_ties_even() as u32)
-        } else if aspect > high {
-            ((f64::from(height) * high).round_ties_even() as u32, height)
-        } else {
-            (width, height)
-        };
-        let (box_width, box_height) = (box_width.clamp(1, width), box_height.clamp(1, height));
-        CropBox { top: (height - box_height) / 2, left: (width - box_width) / 2, height: box_height, width: box_width }
-    }
-}
-
-/// The sides after torchvision's `Resize(shorter)`: the shorter becomes `shorter`, the other is rounded down.
-fn resized_sides(width: u32, height: u32, shorter: u32) -> (u64, u64) {
-    let longer = |long: u32, short: u32| u64::from(shorter) * u64::from(long) / u64::from(short);
-    let shorter_side = u64::from(shorter);
-    if width <= height { (shorter_side, longer(height, width)) } else { (longer(width, height), shorter_side) }
-}
-
-/// Where torchvision's `CenterCrop` begins on a side: Python's `round`, half to even.
-fn center_start(side: u64, crop: u32) -> f64 {
-    ((side - u64::from(crop)) as f64 / 2.0).round_ties_even()
-}
-
-/// A rectangle between pixels, in the coordinates of the image.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Window {
-    pub(crate) left: f64,
-    pub(crate) top: f64,
-    pub(crate) width: f64,
-    pub(crate) height: f64,
-}
-
-impl Window {
-    /// What `Resize(⌊size / pct⌋)` and then `CenterCrop(size)` keep of an image.
-    ///
-    /// The crop is taken back to the coordinates before the resize, so that nothing outside it is computed; that also
-    /// keeps a very long and thin image from becoming a huge one.
-    pub(crate) fn center(width: u32, height: u32, size: u32, pct: f64) -> Window {
-        let shorter = (f64::from(size) / pct).floor() as u32;
-        let (resized_width, resized_height) = resized_sides(width, height, shorter);
-        let (across, down) = (f64::from(width) / resized_width as f64, f64::from(height) / resized_height as f64);
-        Window {
-            left: center_start(resized_width, size) * across,
-            top: center_start(resized_height, size) * down,
-            width: f64::from(size) * across,
-            height: f64::from(size) * down,
-        }
-    }
 }
 
 impl Transform {
@@ -281,6 +193,20 @@ mod tests {
             Resampler::default().resize_window(&image, window, Filter::Bicubic, 224, &mut pixels);
             assert_eq!(pixels, vec![77; 224 * 224 * 3], "{width} x {height}");
         }
+    }
+
+    #[test]
+    fn a_certain_flip_is_the_mirror_image_of_none() {
+        let bytes: Vec<u8> = (0..4 * 6 * 3).map(|place| place * 3).collect();
+        let prepare = |flip| {
+            let transform = Transform { flip, ..Transform::center(4, 1.0) };
+            let encoding = Encoding::Rgb { width: 6, height: 4 };
+            Preparer::new().pixels(&bytes, encoding, &transform, Key::root(1)).expect("plain pixels").to_vec()
+        };
+        let mut mirrored = prepare(0.0);
+        mirror(&mut mirrored, 4);
+        assert_eq!(prepare(1.0), mirrored);
+        assert_ne!(prepare(1.0), prepare(0.0));
     }
 
     #[test]
