@@ -39,10 +39,7 @@ pub fn decide(ended: Ended) -> Decision {
         return Decision::Stop(format!("exit {code} is never retried ({meaning})"));
     }
     if restarts >= allowed {
-        return Decision::Stop(match allowed {
-            0 => "worth a retry; --restarts N would have tried again".into(),
-            _ => format!("all {allowed} restarts are used up"),
-        });
+        return Decision::Stop(format!("all {allowed} restarts are used up"));
     }
     Decision::Restart(format!("restart {} of {allowed}, from the newest good checkpoint", restarts + 1))
 }

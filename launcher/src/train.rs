@@ -162,7 +162,9 @@ impl Run {
                 Decision::Restart(reason) => eprintln!("\n{reason}\n"),
                 Decision::Stop(_) if code == Exit::Done.code() => return Ok(()),
                 Decision::Stop(reason) => {
-                    eprintln!("not started again: {reason}");
+                    if arguments.restarts > 0 {
+                        eprintln!("not started again: {reason}");
+                    }
                     return Err(Ending::said(code));
                 }
             }
@@ -190,7 +192,7 @@ impl Run {
         found.exit_code()
     }
 
-    /// The command of this run, for `rectify`.
+    /// The command that goes on with this run.
     fn again(&self) -> String {
         let words = self.rectify_words(&self.dir, &["--resume".into(), "auto".into()]);
         CommandLine(words).for_shell()
@@ -201,12 +203,13 @@ impl Run {
         let other = if self.activation.as_deref() == Some("crrelu") { "gelu" } else { "crrelu" };
         let dir = self.dir.with_file_name(format!("{}-{other}", self.name));
         let words = self.rectify_words(&dir, &["--set".into(), format!("model.activation={other}")]);
-        format!("{}   (the same with {other})", CommandLine(words).for_shell())
+        format!("the same with {other}, to compare:\n  {}", CommandLine(words).for_shell())
     }
 
     fn rectify_words(&self, dir: &Path, more: &[String]) -> Vec<String> {
         let nproc = self.placement.nproc.to_string();
-        let mut words = vec!["rectify".into(), "train".into(), self.config.to_string_lossy().into_owned()];
+        let this = std::env::args().next().unwrap_or_else(|| "rectify".into());
+        let mut words = vec![this, "train".into(), self.config.to_string_lossy().into_owned()];
         words.extend(["--nproc".to_string(), nproc]);
         if let Some(hostfile) = &self.circumstances.hostfile {
             words.extend(["--hostfile".to_string(), hostfile.to_string_lossy().into_owned()]);

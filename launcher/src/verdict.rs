@@ -24,7 +24,7 @@ pub fn failure(cause: &Cause, run_dir: &Path, also_written: &[String]) -> String
         let log = rank_log(run_dir, rank);
         let log_exists = log.exists();
         if log_exists && !matches!(cause, Cause::Reported(_)) {
-            body.push_str(&tail(&log));
+            let _ = write!(body, "Its log ends:\n{}", tail(&log));
         }
         if log_exists {
             let _ = write!(footer, "\nlog: {}", log.display());
