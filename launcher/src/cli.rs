@@ -12,8 +12,8 @@ Exit codes:
   2   the command line or the config is wrong, or MPI or the trainer is missing; never retry
   3   the data are missing or wrong
   4   the loss was not finite
-  75  worth a retry, with --resume auto: interrupted after a checkpoint, or a rank was lost (a signal
-      killed it) or did not answer in time
+  75  worth a retry, with --resume auto: interrupted after a checkpoint, a rank was
+      killed by a signal, or one did not answer in time
   any other code is a bug of Rectify's or of something around it";
 
 const EXAMPLES: &str = "\

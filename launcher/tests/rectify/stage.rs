@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Words that every stand-in begins with: who am I, where is the run's folder, how does one fail.
+/// Words that every stand-in begins with: who am I, where is the run's folder, how does one fail, and how does one work on; a
+/// stand-in says that it is there when it works, that is, after it has set its traps.
 const PRELUDE: &str = r#"#!/bin/sh
 rank=${OMPI_COMM_WORLD_RANK:-0}
 all="$*"
@@ -18,13 +19,15 @@ while [ $# -gt 0 ]; do [ "$1" = --run-dir ] && run=$2; shift; done
 mkdir -p "$run/logs" "$run/pids"
 echo "log of rank $rank" > "$run/logs/rank-000$rank.log"
 echo "$all" >> "$run/words.$rank"
-echo $$ > "$run/pids/$rank.new" && mv "$run/pids/$rank.new" "$run/pids/$rank"
 fail() {
   echo "{\"rank\":$rank,\"host\":\"h\",\"unix_time\":$2,\"exit_code\":$1,\"message\":\"$3\"}" > "$run/logs/rank-000$rank.error.json"
   echo "error: $3" >&2
   exit $1
 }
-work() { while :; do sleep 0.1; done; }
+work() {
+  echo $$ > "$run/pids/$rank.new" && mv "$run/pids/$rank.new" "$run/pids/$rank"
+  while :; do sleep 0.1; done
+}
 "#;
 
 /// How long anything may take before a test gives up.
@@ -76,7 +79,7 @@ impl Stage {
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// `rectify WORDS`, with `{}` in the words standing for nothing special: they are split at blanks.
+    /// `rectify WORDS`; the words are split at blanks.
     pub fn rectify(&self, words: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rectify"));
         command.args(words.split_whitespace()).current_dir(self.folder.path());
