@@ -67,7 +67,8 @@ fn main() -> ExitCode {
     match run(&arguments, &world) {
         Ok(Ending::Finished) => Exit::Done.into(),
         Ok(Ending::Stopped) => {
-            if world.is_main() {
+            // The launcher says so itself, with the whole command.
+            if world.is_main() && ProgressMode::choose(progress_variable().as_deref()) != ProgressMode::Wire {
                 eprintln!("stopped as asked, with a checkpoint; go on with --resume auto");
             }
             Exit::Retry.into()
@@ -109,7 +110,11 @@ fn progress(config: &plan::Config) -> ProgressMode {
     if !config.log.progress {
         return ProgressMode::Off;
     }
-    ProgressMode::choose(std::env::var(PROGRESS_VARIABLE).ok().as_deref())
+    ProgressMode::choose(progress_variable().as_deref())
+}
+
+fn progress_variable() -> Option<String> {
+    std::env::var(PROGRESS_VARIABLE).ok()
 }
 
 /// Tells a failure to whoever watches: the terminal, the log, the launcher. Other ranks that wait for this one are ended.

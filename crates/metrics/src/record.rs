@@ -9,7 +9,7 @@ pub struct StepReport {
     pub step: u64,
     /// Passes over the training set so far.
     pub epoch: f64,
-    /// Training loss of this step, mean over all ranks.
+    /// Training loss, mean over all ranks and the steps since the previous record.
     pub loss: f64,
     /// Learning rate that this step used.
     pub learning_rate: f64,
