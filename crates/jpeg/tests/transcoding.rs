@@ -190,7 +190,7 @@ fn frames_are_read_from_the_header_alone() {
     let packed = transcoder.transcode(&file, &SEGMENTS).unwrap();
     let frame = Frame::parse(packed).unwrap();
     assert_eq!((frame.width, frame.height, frame.mcu), (500, 375, (16, 16)));
-    assert_eq!(frame.restart_interval, segment_interval(32));
+    assert_eq!(frame.restart_interval, segment_interval(32, 16));
     assert_eq!(Frame::parse(&packed[..frame.scan_offset]), Ok(frame));
     assert!(Frame::parse(&packed[..frame.scan_offset - 1]).is_err());
     let progressive =

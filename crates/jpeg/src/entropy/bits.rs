@@ -1,6 +1,6 @@
 //! The bit stream of a scan: stuffed zero bytes taken out, markers never crossed.
 
-use super::table::Entry;
+use super::entry::Entry;
 
 /// Unread bits of a scan. The buffer is aligned left: its first unread bit is the highest.
 ///
@@ -47,6 +47,12 @@ impl Bits {
     #[inline(always)]
     pub fn past(self, entry: Entry) -> Bits {
         Bits { buffer: entry.shifted(self.buffer), count: self.count.wrapping_sub(entry.length()), ..self }
+    }
+
+    /// Drops bits that the buffer has.
+    #[inline(always)]
+    pub fn past_bits(self, length: u32) -> Bits {
+        Bits { buffer: self.buffer.wrapping_shl(length), count: self.count.wrapping_sub(length), ..self }
     }
 
     /// Real bits that are left in the buffer; `None` where invented ones were read.

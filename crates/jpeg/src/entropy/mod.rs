@@ -6,12 +6,15 @@
 //! the caller decode again with libjpeg-turbo's, so that damage looks as it looks everywhere.
 
 mod bits;
+mod blocks;
+mod entry;
 mod table;
 
 use std::ffi::{c_int, c_void};
 
 use crate::ffi;
 use bits::Bits;
+use blocks::{difference, fill_block, measure_block};
 use table::Table;
 
 /// Data that libjpeg-turbo is to judge.
@@ -44,16 +47,15 @@ pub(crate) struct Entropy {
     has_bmi2: bool,
 }
 
+/// MCUs to measure in a row that make up for the time of making the strides of a table.
+const ENOUGH_FOR_STRIDES: u64 = 8;
+
 #[derive(Clone, Copy)]
 struct Block {
     component: u8,
     dc: u8,
     ac: u8,
 }
-
-/// Natural index of the coefficient at each place of the zigzag; what lies behind the block goes to its last place,
-/// which an end of block then fills with the zero that is there.
-static NATURAL: [u8; 256] = natural_order();
 
 impl Entropy {
     pub fn new() -> Entropy {
@@ -75,7 +77,7 @@ impl Entropy {
             first_column: 0,
             last_column: 0,
             #[cfg(target_arch = "x86_64")]
-            has_bmi2: std::arch::is_x86_feature_detected!("bmi2"),
+            has_bmi2: std::arch::is_x86_feature_detected!("bmi1") && std::arch::is_x86_feature_detected!("bmi2"),
             #[cfg(not(target_arch = "x86_64"))]
             has_bmi2: false,
         }
@@ -90,9 +92,10 @@ impl Entropy {
         if scan.eligible == 0 || scan.blocks_in_mcu > 10 || scan.components > 4 || scan.length > bits::MAX_LENGTH {
             return false;
         }
+        let (dc, ac) = (slots(&scan.dc_values), slots(&scan.ac_values));
         for c in 0..scan.components as usize {
             for (slot, counts, values) in
-                [(c, scan.dc_bits[c], scan.dc_values[c]), (4 + c, scan.ac_bits[c], scan.ac_values[c])]
+                [(dc[c], scan.dc_bits[c], scan.dc_values[c]), (4 + ac[c], scan.ac_bits[c], scan.ac_values[c])]
             {
                 // SAFETY: both point into a JHUFF_TBL of libjpeg: 17 counts, 256 symbols.
                 let (counts, values) = unsafe { (&*counts.cast::<[u8; 17]>(), &*values.cast::<[u8; 256]>()) };
@@ -103,8 +106,8 @@ impl Entropy {
         }
         self.blocks.clear();
         for &component in &scan.component_of_block[..scan.blocks_in_mcu as usize] {
-            let c = (component & 3) as u8;
-            self.blocks.push(Block { component: c, dc: c, ac: 4 + c });
+            let c = (component & 3) as usize;
+            self.blocks.push(Block { component: c as u8, dc: dc[c] as u8, ac: 4 + ac[c] as u8 });
         }
         (self.data, self.length) = (scan.data, scan.length);
         (self.bits, self.invented) = (Bits::default(), 0);
@@ -154,6 +157,9 @@ impl Entropy {
                 let marker = find_marker(data, self.bits.position).ok_or(Disorder)?;
                 self.enter_segment(data, marker)?;
             }
+        }
+        if self.owed >= ENOUGH_FOR_STRIDES {
+            self.blocks.iter().for_each(|block| self.tables[usize::from(block.ac)].prepare_strides());
         }
         self.segment_left -= self.owed;
         for _ in 0..std::mem::take(&mut self.owed) {
@@ -257,74 +263,6 @@ impl Entropy {
     }
 }
 
-/// Adds the next DC difference to `last`.
-#[inline(always)]
-fn difference(bits: Bits, data: &[u8], invented: &mut u32, table: &Table, last: &mut i32) -> Result<Bits, Disorder> {
-    let bits = bits.refilled(data, invented);
-    let mut entry = table.look(bits.buffer);
-    if entry.is_long() {
-        entry = table.long(bits.buffer).ok_or(Disorder)?;
-    }
-    let value = if entry.is_near() { entry.near_value() } else { entry.far_value(bits.buffer) };
-    *last = last.wrapping_add(i32::from(value));
-    Ok(bits.past(entry))
-}
-
-/// The AC coefficients of a block, into `out`.
-#[inline(always)]
-fn fill_block(
-    mut bits: Bits,
-    data: &[u8],
-    invented: &mut u32,
-    table: &Table,
-    out: &mut [i16; 64],
-) -> Result<Bits, Disorder> {
-    let mut k = 0;
-    loop {
-        bits = bits.refilled(data, invented);
-        // 56 bits hold two codes with their values (25 bits each), unless one is longer than the look-up.
-        for _ in 0..2 {
-            let mut entry = table.look(bits.buffer);
-            let value = if entry.is_near() {
-                entry.near_value()
-            } else {
-                if entry.is_long() {
-                    bits = bits.refilled(data, invented);
-                    entry = table.long(bits.buffer).ok_or(Disorder)?;
-                }
-                entry.far_value(bits.buffer)
-            };
-            k += entry.advance();
-            out[usize::from(NATURAL[(k & 255) as usize] & 63)] = value;
-            bits = bits.past(entry);
-            if k >= 63 {
-                return if k == 63 || k >= table::END_OF_BLOCK { Ok(bits) } else { Err(Disorder) };
-            }
-        }
-    }
-}
-
-/// Passes over the AC coefficients of a block.
-#[inline(always)]
-fn measure_block(mut bits: Bits, data: &[u8], invented: &mut u32, table: &Table) -> Result<Bits, Disorder> {
-    let mut k = 0;
-    loop {
-        bits = bits.refilled(data, invented);
-        for _ in 0..2 {
-            let mut entry = table.look(bits.buffer);
-            if entry.is_long() {
-                bits = bits.refilled(data, invented);
-                entry = table.long(bits.buffer).ok_or(Disorder)?;
-            }
-            k += entry.advance();
-            bits = bits.past(entry);
-            if k >= 63 {
-                return if k == 63 || k >= table::END_OF_BLOCK { Ok(bits) } else { Err(Disorder) };
-            }
-        }
-    }
-}
-
 /// What libjpeg-turbo calls for each MCU of a scan, in place of its own decoder (`rj_decode_mcu` in shim.h).
 ///
 /// # Safety
@@ -358,6 +296,11 @@ pub(crate) unsafe extern "C" fn decode_mcu(
     }
 }
 
+/// For each component the first one with the same table: chroma share theirs.
+fn slots(tables: &[*const u8; 4]) -> [usize; 4] {
+    std::array::from_fn(|c| tables.iter().position(|&table| table == tables[c]).unwrap_or(c))
+}
+
 /// The offset of the first marker at or behind `from`.
 pub(crate) fn find_marker(data: &[u8], from: usize) -> Option<usize> {
     let mut position = from;
@@ -370,46 +313,9 @@ pub(crate) fn find_marker(data: &[u8], from: usize) -> Option<usize> {
     }
 }
 
-const fn natural_order() -> [u8; 256] {
-    let mut order = [63u8; 256];
-    let (mut row, mut column, mut k) = (0i32, 0i32, 0);
-    while k < 64 {
-        order[k] = (row * 8 + column) as u8;
-        // Even diagonals run up, odd ones down.
-        if (row + column) % 2 == 0 {
-            if column == 7 {
-                row += 1;
-            } else if row == 0 {
-                column += 1;
-            } else {
-                row -= 1;
-                column += 1;
-            }
-        } else if row == 7 {
-            column += 1;
-        } else if column == 0 {
-            row += 1;
-        } else {
-            row += 1;
-            column -= 1;
-        }
-        k += 1;
-    }
-    order
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_zigzag_is_the_standard_s() {
-        assert_eq!(NATURAL[..16], [0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5]);
-        assert_eq!(NATURAL[56..66], [53, 60, 61, 54, 47, 55, 62, 63, 63, 63]);
-        let mut seen = NATURAL[..64].to_vec();
-        seen.sort_unstable();
-        assert_eq!(seen, (0..64).collect::<Vec<u8>>());
-    }
 
     #[test]
     fn markers_are_found_behind_stuffed_bytes() {

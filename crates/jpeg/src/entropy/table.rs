@@ -1,87 +1,12 @@
 //! One Huffman table, ready for look-up.
 
-/// Bits of the look-up: longer codes are rare.
-const LOOK: u32 = 10;
-
-/// Coefficients that an end of block moves on: behind any index that a block could reach without one.
-pub(super) const END_OF_BLOCK: u32 = 128;
-
-/// What the bits at the top of the buffer mean. Three kinds, told apart by the byte at the bottom:
-/// - *near*: code and value lie in the look-up; the value is in the upper half;
-/// - *far*: the code does, its value does not quite; the upper half holds the code's length and the value's;
-/// - *long*: not even the code does; all bits but one are zero.
-///
-/// From the bottom: 6 bits for the length of code and value together (0 for long), bit 7 set for far and long, 8 bits
-/// for how far the index of the coefficient moves, past the value itself.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry(u32);
-
-impl Entry {
-    const LONG: Entry = Entry(0x80);
-
-    fn far(symbol: u8, code_length: u32) -> Entry {
-        let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
-        let advance = match (size, run) {
-            (0, 15) => 16,
-            (0, _) => END_OF_BLOCK,
-            _ => run + 1,
-        };
-        Entry((code_length + size) | 0x80 | advance << 8 | code_length << 16 | size << 24)
-    }
-
-    /// The near entry of a far one whose value is known.
-    fn near(self, value: i16) -> Entry {
-        Entry((self.0 & 0xFF7F) | u32::from(value as u16) << 16)
-    }
-
-    #[inline(always)]
-    pub fn is_near(self) -> bool {
-        self.0 & 0x80 == 0
-    }
-
-    #[inline(always)]
-    pub fn is_long(self) -> bool {
-        self.length() == 0
-    }
-
-    /// Bits of the code and its value together, at most 31.
-    #[inline(always)]
-    pub fn length(self) -> u32 {
-        self.0 & 63
-    }
-
-    /// The buffer without the code and its value: the one step that the next code waits for.
-    #[inline(always)]
-    pub fn shifted(self, buffer: u64) -> u64 {
-        buffer.wrapping_shl(self.0)
-    }
-
-    /// How far the index of the coefficient moves, past the value itself.
-    #[inline(always)]
-    pub fn advance(self) -> u32 {
-        self.0 >> 8 & 0xFF
-    }
-
-    /// The value of a near entry.
-    #[inline(always)]
-    pub fn near_value(self) -> i16 {
-        (self.0 >> 16) as i16
-    }
-
-    /// The value that stands behind the code of a far entry at the top of `buffer` (ITU-T T.81, F.2.2.1: EXTEND).
-    #[inline(always)]
-    pub fn far_value(self, buffer: u64) -> i16 {
-        let (code_length, size) = (self.0 >> 16 & 31, self.0 >> 24 & 15);
-        let behind = buffer << code_length;
-        let raw = (behind >> 1) >> (63 - size);
-        let lowered_by = if behind >> 63 == 0 { (1u64 << size) - 1 } else { 0 };
-        raw.wrapping_sub(lowered_by) as i16
-    }
-}
+use super::entry::{Entry, LOOK, STRIDE_LOOK, Stride};
 
 /// A Huffman table of a scan.
 pub(super) struct Table {
     look: [Entry; 1 << LOOK],
+    strides: [Stride; 1 << STRIDE_LOOK],
+    has_strides: bool,
     /// The greatest code of each length, -1 where there is none; and what turns a code into an index of `values`.
     max_code: [i32; 17],
     offset: [i32; 17],
@@ -92,7 +17,15 @@ pub(super) struct Table {
 
 impl Table {
     pub fn empty() -> Table {
-        Table { look: [Entry::LONG; 1 << LOOK], max_code: [-1; 17], offset: [0; 17], values: [0; 256], counts: [0; 17] }
+        Table {
+            look: [Entry::LONG; 1 << LOOK],
+            strides: [Stride::NONE; 1 << STRIDE_LOOK],
+            has_strides: false,
+            max_code: [-1; 17],
+            offset: [0; 17],
+            values: [0; 256],
+            counts: [0; 17],
+        }
     }
 
     /// Becomes the table of this definition; does nothing where it is that already. False where the definition is no
@@ -101,8 +34,10 @@ impl Table {
         if self.counts == *counts && self.values == *values {
             return true;
         }
-        self.counts = [0; 17];
-        self.values = *values;
+        if std::mem::take(&mut self.has_strides) {
+            self.strides.fill(Stride::NONE);
+        }
+        (self.counts, self.values) = ([0; 17], *values);
         self.look.fill(Entry::LONG);
         let (mut code, mut index) = (0u32, 0usize);
         for length in 1..=16u32 {
@@ -131,6 +66,22 @@ impl Table {
     #[inline(always)]
     pub fn look(&self, buffer: u64) -> Entry {
         self.look[(buffer >> (64 - LOOK)) as usize]
+    }
+
+    /// Makes the strides, which pay only where much is passed over.
+    pub fn prepare_strides(&mut self) {
+        if !self.has_strides {
+            for (index, stride) in self.strides.iter_mut().enumerate() {
+                *stride = Stride::of(&self.look, index as u32);
+            }
+            self.has_strides = true;
+        }
+    }
+
+    /// The stride of the bits at the top of `buffer`; of length 0 before they are made.
+    #[inline(always)]
+    pub fn stride(&self, buffer: u64) -> Stride {
+        self.strides[(buffer >> (64 - STRIDE_LOOK)) as usize]
     }
 
     /// The far entry of a code that is longer than the look-up; `None` where there is no such code.
@@ -164,6 +115,7 @@ fn fill(part: &mut [Entry], start: u32, far: Entry) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::entry::END_OF_BLOCK;
     use super::*;
 
     /// Codes 0, 10, 110, 1110, then one of 12 bits.
@@ -202,12 +154,23 @@ mod tests {
     }
 
     #[test]
-    fn values_are_extended_as_the_standard_says() {
-        let entry = Entry::far(0x03, 4);
-        let value = |bits: u64| entry.far_value(14 << 60 | bits << 57);
-        assert_eq!((0..8).map(value).collect::<Vec<_>>(), [-7, -6, -5, -4, 4, 5, 6, 7]);
-        assert_eq!(Entry::far(0, 2).far_value(2 << 62 | 1 << 61), 0);
-        assert_eq!(Entry::far(15, 16).far_value(0), -32767);
+    fn strides_hold_whole_coefficients_only() {
+        let mut table = table();
+        table.prepare_strides();
+        let told = |bits: u64| {
+            let stride = table.stride(bits << 53);
+            (stride.length(), stride.advance(), stride.ends_block())
+        };
+        // Five coefficients of one bit each; the eleventh bit begins another.
+        assert_eq!(told(0b000_1000_1000), (10, 5, false));
+        // Two of them and the end of the block; what follows belongs to the next.
+        assert_eq!(told(0b000_1100_0000), (6, 2, true));
+        // A run of sixteen zeros before a coefficient.
+        assert_eq!(told(0b110_0010_0000), (7, 17, true));
+        // A long value first is taken whole; behind another it is left.
+        assert_eq!(told(0b111_0000_0000), (14, 3, false));
+        assert_eq!(told(0b001_1100_0000), (2, 1, false));
+        assert_eq!(told(0b111_1000_0000), (0, 0, false));
     }
 
     #[test]
