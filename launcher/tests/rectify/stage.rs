@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -81,7 +82,9 @@ impl Stage {
 
     /// `rectify WORDS`; the words are split at blanks.
     pub fn rectify(&self, words: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rectify"));
+        // A test under `nohup` inherits an ignored SIGHUP; a user's terminal does not hand one down.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_rectify")]);
         command.args(words.split_whitespace()).current_dir(self.folder.path());
         command.env("RECTIFY_TRAINER", self.path("trainer")).env_remove("RECTIFY_PROGRESS");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -166,7 +169,17 @@ impl Drop for Started<'_> {
 }
 
 fn finish(child: Child) -> Outcome {
+    let pid = Pid::from_raw(child.id() as i32);
+    let (ended, end) = channel::<()>();
+    // A launcher that outlasts all patience fails its test instead of holding up all others.
+    let watch = thread::spawn(move || {
+        if end.recv_timeout(3 * PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    });
     let output = child.wait_with_output().unwrap();
+    drop(ended);
+    watch.join().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Outcome { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }
