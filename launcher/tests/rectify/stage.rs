@@ -83,7 +83,7 @@ impl Stage {
     /// `rectify WORDS`; the words are split at blanks.
     pub fn rectify(&self, words: &str) -> Command {
         // A test under `nohup` inherits an ignored SIGHUP; a user's terminal does not hand one down.
-        let mut command = Command::new("env");
+        let mut command = Command::new("/usr/bin/env");
         command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_rectify")]);
         command.args(words.split_whitespace()).current_dir(self.folder.path());
         command.env("RECTIFY_TRAINER", self.path("trainer")).env_remove("RECTIFY_PROGRESS");
