@@ -5,7 +5,7 @@ Every side does the same work on the same JPEG files: decode, random resized cro
 normalise to float32 in channel-first order, batches of 64. Usage: loader.py DATA [--rounds 3] [--seconds 5]
 [--peers dali,torchvision-pil,torchvision-io,simplejpeg,spdl] [--results bench/results/loader.jsonl]
 
-DATA is an ImageNet-style folder (train/<class>/*.JPEG, val/…). Peers come from PyPI into a virtual environment outside
+DATA is a folder with train/<class>/*.JPEG; only these are read. Peers come from PyPI into a virtual environment outside
 the checkout (`RECTIFY_PEERS`, default ~/.cache/rectify/loader-peers). A peer that cannot be installed is left out
 and named.
 """
@@ -18,6 +18,7 @@ import random
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -176,7 +177,7 @@ def measure(who, arguments, workers, python):
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:workers]))
     if who == "ours":
         program = ROOT / "target/release/rectify-data" if arguments.program is None else arguments.program
-        command = [str(program), "bench", arguments.data, "--workers", str(workers), "--seconds", str(arguments.seconds)]
+        command = [str(program), "bench", arguments.training_alone, "--workers", str(workers), "--seconds", str(arguments.seconds)]
         return float(pinned(cores, command).split()[0])
     command = [python, __file__, arguments.data, "--peer", who, "--workers", str(workers), "--seconds", str(arguments.seconds)]
     return float(pinned(cores, command).split()[-1])
@@ -185,6 +186,10 @@ def measure(who, arguments, workers, python):
 def compare(arguments):
     for path in files_of(arguments.data):
         pathlib.Path(path).read_bytes()  # warms the page cache
+    scratch = tempfile.TemporaryDirectory()  # our program wants both splits, of the same classes
+    for split in ("train", "val"):
+        pathlib.Path(scratch.name, split).symlink_to(pathlib.Path(arguments.data, "train").resolve())
+    arguments.training_alone = scratch.name
     python, load = python_of_peers(), os.getloadavg()[0]
     print(f"load before: {load:.1f} (figures of a busy machine are for guidance only)")
     lines = []
