@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint fmt doc clean
+.PHONY: help setup build demo test lint fmt doc bench-loader clean
 
 # rustup's folder first: setup may have just made it, and no shell has been told yet.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
@@ -15,7 +15,7 @@ export CARGO_BUILD_JOBS ?= $(shell awk -v cores=$$(nproc) \
 CARGO_FLAGS := --release --locked
 
 help: ## Say what can be asked for
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what building and testing need (system packages, Rust, libtorch); quick where all is there
 	@scripts/setup.sh
@@ -42,6 +42,9 @@ fmt: setup ## Format all Rust files
 
 doc: setup ## Build the API documentation into target/doc
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+
+bench-loader: build ## Compare the loader with its peers on an ImageNet-style folder (DATA=DIR)
+	bench/loader.py $(or $(DATA),$(error DATA=DIR names a folder with train and val)) $(ARGS)
 
 clean: ## Remove what was built (libtorch stays in the cache, runs and data where they are)
 	rm -rf target

@@ -90,3 +90,69 @@ impl Window {
         }
     }
 }
+
+/// What becomes of an image: the window that is resized, and the pixels that may have influence.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Wanted {
+    /// Inside `pixels`, in the coordinates of the image.
+    pub(crate) window: Window,
+    /// What must be decoded.
+    pub(crate) pixels: CropBox,
+    /// The side of the result, where a decoder may reduce the image as long as `pixels` stay larger than that.
+    pub(crate) reduce_to: Option<u32>,
+}
+
+impl Wanted {
+    /// A box whose surroundings have no influence, as `image.crop(from).resize((size, size))` in PIL.
+    pub(crate) fn only(from: CropBox, size: u32) -> Wanted {
+        let window = Window {
+            left: f64::from(from.left),
+            top: f64::from(from.top),
+            width: f64::from(from.width),
+            height: f64::from(from.height),
+        };
+        Wanted { window, pixels: from, reduce_to: Some(size) }
+    }
+
+    /// A window whose surroundings count near its edge, as `image.resize((size, size), box=window)` in PIL.
+    ///
+    /// Never reduced: evaluation sees PIL's pixels.
+    pub(crate) fn around(window: Window, width: u32, height: u32, size: u32) -> Wanted {
+        let span = |start: f64, length: f64, limit: u32| {
+            // The cubic's support is the widest, and one more pixel for rounding.
+            let reach = (2.0 * (length / f64::from(size)).max(1.0)).ceil() + 2.0;
+            let first = (start - reach).floor().max(0.0) as u32;
+            let end = ((start + length + reach).ceil() as u32).min(limit);
+            (first, end - first)
+        };
+        let (left, columns) = span(window.left, window.width, width);
+        let (top, rows) = span(window.top, window.height, height);
+        Wanted { window, pixels: CropBox { top, left, height: rows, width: columns }, reduce_to: None }
+    }
+
+    /// Every pixel of an image.
+    #[cfg(test)]
+    pub(crate) fn whole(width: u32, height: u32) -> Wanted {
+        Wanted { reduce_to: None, ..Wanted::only(CropBox { top: 0, left: 0, height, width }, 1) }
+    }
+
+    /// The window in the coordinates of `pixels`.
+    pub(crate) fn window_in_pixels(&self) -> Window {
+        let (left, top) = (f64::from(self.pixels.left), f64::from(self.pixels.top));
+        Window { left: self.window.left - left, top: self.window.top - top, ..self.window }
+    }
+
+    /// Where this lies in the whole image, unscaled.
+    pub(crate) fn in_whole(&self) -> View {
+        View { part: self.pixels, window: self.window_in_pixels() }
+    }
+}
+
+/// Where the wanted pixels lie in what was decoded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct View {
+    /// The pixels that may have influence.
+    pub(crate) part: CropBox,
+    /// What is resized, in the coordinates of `part`.
+    pub(crate) window: Window,
+}

@@ -1,4 +1,7 @@
-//! Bytes of a file to 8-bit RGB pixels, as `PIL.Image.open(file).convert("RGB")` gives them.
+//! Bytes of a file to 8-bit RGBX pixels, as `PIL.Image.open(file).convert("RGB")` gives them.
+//!
+//! JPEGs go to libjpeg-turbo, which PIL uses too, and only as far as their crop needs; all else, and JPEGs that it
+//! refuses, to `image`.
 
 use std::any::Any;
 use std::io::Cursor;
@@ -9,6 +12,8 @@ use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat};
 
+use crate::crop::{View, Wanted};
+use crate::fast_jpeg::FastJpeg;
 use crate::truncation::is_cut;
 use crate::{BadImage, Encoding, Reason};
 
@@ -18,52 +23,88 @@ pub const MAX_PIXELS: u64 = 178_956_970;
 /// Memory that is kept from one image to the next; what a larger image needed is given back.
 const KEPT_BYTES: usize = 64 << 20;
 
-/// An image of 8-bit red, green and blue.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rgb {
-    /// Columns.
-    pub width: u32,
-    /// Rows.
-    pub height: u32,
-    /// (H, W, 3) bytes.
-    pub bytes: Vec<u8>,
+/// How much of a JPEG is looked at, and what damage makes it bad.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Decode {
+    /// The rows and columns that the crop needs. Damage below them goes unseen (a file without an end does not), and
+    /// damage in them that libjpeg-turbo can repair is repaired, as PIL does.
+    #[default]
+    Region,
+    /// All of it: any damage makes the image bad. Slower.
+    Strict,
 }
 
-impl Rgb {
+/// Red, green, blue, and a byte that means nothing: what SIMD resizing likes best.
+pub(crate) const PIXEL_BYTES: usize = 4;
+
+/// An image, or the decoded part of one, of 8-bit red, green and blue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rgbx {
+    /// Columns.
+    pub(crate) width: u32,
+    /// Rows.
+    pub(crate) height: u32,
+    /// (H, W, 4) bytes, and perhaps more that are left from a larger image.
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Rgbx {
+    /// The pixels alone.
+    pub(crate) fn pixels(&self) -> &[u8] {
+        &self.bytes[..self.width as usize * self.height as usize * PIXEL_BYTES]
+    }
+
     /// Gives back the memory that an unusually large image needed.
     pub(crate) fn shrink(&mut self) {
         if self.bytes.capacity() > KEPT_BYTES {
-            *self = Rgb::default();
+            *self = Rgbx::default();
         }
     }
 }
 
 /// Decodes with memory that is kept between images.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Decoder {
-    /// Pixels that are not RGB yet.
+    decode: Decode,
+    jpeg: FastJpeg,
+    /// Pixels that are not RGBX yet.
     raw: Vec<u8>,
 }
 
 impl Decoder {
-    /// Decodes a sample's bytes into `image`.
+    /// A decoder without memory yet.
+    pub(crate) fn new(decode: Decode) -> Decoder {
+        Decoder { decode, ..Decoder::default() }
+    }
+
+    /// Decodes at least what `wanted` asks of an image of a given width and height into `image`; says where it is there.
     ///
     /// # Errors
     /// Says why the image is bad. A panic of a decoding library counts as damage of the image.
-    pub(crate) fn decode(&mut self, bytes: &[u8], encoding: Encoding, image: &mut Rgb) -> Result<(), BadImage> {
+    pub(crate) fn decode(
+        &mut self,
+        bytes: &[u8],
+        encoding: Encoding,
+        wanted: &dyn Fn(u32, u32) -> Wanted,
+        image: &mut Rgbx,
+    ) -> Result<View, BadImage> {
         match encoding {
             Encoding::Rgb { width, height } => {
-                image.bytes.clear();
-                image.bytes.extend_from_slice(bytes);
                 (image.width, image.height) = (width, height);
-                Ok(())
+                to_rgbx(bytes, ColorType::Rgb8, &mut image.bytes)?;
+                Ok(wanted(width, height).in_whole())
             }
-            Encoding::File => catch_unwind(AssertUnwindSafe(|| self.decode_file(bytes, image)))
+            Encoding::File => catch_unwind(AssertUnwindSafe(|| self.decode_file(bytes, wanted, image)))
                 .unwrap_or_else(|panic| Err(BadImage::new(Reason::Damaged, panic_message(panic.as_ref())))),
         }
     }
 
-    fn decode_file(&mut self, bytes: &[u8], image: &mut Rgb) -> Result<(), BadImage> {
+    fn decode_file(
+        &mut self,
+        bytes: &[u8],
+        wanted: &dyn Fn(u32, u32) -> Wanted,
+        image: &mut Rgbx,
+    ) -> Result<View, BadImage> {
         if bytes.is_empty() {
             return Err(BadImage::new(Reason::Empty, "the file has no bytes"));
         }
@@ -72,16 +113,22 @@ impl Decoder {
         if is_cut(bytes, format) {
             return Err(BadImage::new(Reason::Truncated, "the file ends before the image does"));
         }
+        if format == ImageFormat::Jpeg
+            && let Some(done) = self.jpeg.decode(bytes, self.decode, wanted, image)
+        {
+            return done;
+        }
         let file = Cursor::new(bytes);
         match format {
             ImageFormat::Jpeg => self.read(JpegDecoder::new(file).map_err(bad)?, image),
             ImageFormat::Png => self.read(PngDecoder::new(file).map_err(bad)?, image),
             ImageFormat::WebP => self.read(WebPDecoder::new(file).map_err(bad)?, image),
             other => Err(BadImage::new(Reason::Unsupported, format!("{other:?} files are not decoded"))),
-        }
+        }?;
+        Ok(wanted(image.width, image.height).in_whole())
     }
 
-    fn read(&mut self, decoder: impl ImageDecoder, image: &mut Rgb) -> Result<(), BadImage> {
+    fn read(&mut self, decoder: impl ImageDecoder, image: &mut Rgbx) -> Result<(), BadImage> {
         let (width, height) = decoder.dimensions();
         let pixels = u64::from(width) * u64::from(height);
         if pixels == 0 || pixels > MAX_PIXELS {
@@ -90,14 +137,10 @@ impl Decoder {
             return Err(BadImage::new(reason, detail));
         }
         (image.width, image.height) = (width, height);
-        let (color, len) = (decoder.color_type(), decoder.total_bytes() as usize);
-        if color == ColorType::Rgb8 {
-            image.bytes.resize(len, 0);
-            return decoder.read_image(&mut image.bytes).map_err(bad);
-        }
-        self.raw.resize(len, 0);
+        let color = decoder.color_type();
+        self.raw.resize(decoder.total_bytes() as usize, 0);
         decoder.read_image(&mut self.raw).map_err(bad)?;
-        let converted = to_rgb(&self.raw, color, pixels as usize, &mut image.bytes);
+        let converted = to_rgbx(&self.raw, color, &mut image.bytes);
         if self.raw.capacity() > KEPT_BYTES {
             self.raw = Vec::new();
         }
@@ -106,19 +149,19 @@ impl Decoder {
 }
 
 /// Keeps red, green and blue, and the high byte of 16-bit samples; repeats gray; drops alpha, as PIL does.
-fn to_rgb(raw: &[u8], color: ColorType, pixels: usize, into: &mut Vec<u8>) -> Result<(), BadImage> {
-    let sample_bytes = usize::from(color.bytes_per_pixel() / color.channel_count());
+fn to_rgbx(raw: &[u8], color: ColorType, into: &mut Vec<u8>) -> Result<(), BadImage> {
+    let pixel_bytes = usize::from(color.bytes_per_pixel());
+    let sample_bytes = pixel_bytes / usize::from(color.channel_count());
     let places: [usize; 3] = match color {
         ColorType::L8 | ColorType::La8 | ColorType::L16 | ColorType::La16 => [0; 3],
         ColorType::Rgb8 | ColorType::Rgba8 | ColorType::Rgb16 | ColorType::Rgba16 => [0, 1, 2],
         other => return Err(BadImage::new(Reason::Unsupported, format!("{other:?} pixels are not converted"))),
     };
     let high = if cfg!(target_endian = "little") { sample_bytes - 1 } else { 0 };
-    let offsets = places.map(|place| place * sample_bytes + high);
-    into.clear();
-    into.reserve(pixels * 3);
-    for pixel in raw.chunks_exact(usize::from(color.bytes_per_pixel())) {
-        into.extend_from_slice(&offsets.map(|offset| pixel[offset]));
+    let [red, green, blue] = places.map(|place| place * sample_bytes + high);
+    into.resize(raw.len() / pixel_bytes * PIXEL_BYTES, 0);
+    for (to, from) in into.as_chunks_mut::<PIXEL_BYTES>().0.iter_mut().zip(raw.chunks_exact(pixel_bytes)) {
+        *to = [from[red], from[green], from[blue], 0];
     }
     Ok(())
 }
@@ -142,13 +185,13 @@ pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use image::codecs::jpeg::JpegEncoder;
-    use image::{DynamicImage, ExtendedColorType, ImageBuffer, Rgb as Pixel};
+    use image::{DynamicImage, ExtendedColorType, ImageBuffer, Rgb};
 
     use super::*;
 
-    fn decode(bytes: &[u8]) -> Result<Rgb, Reason> {
-        let mut image = Rgb::default();
-        Decoder::default().decode(bytes, Encoding::File, &mut image).map_err(|bad| bad.reason)?;
+    fn decode(bytes: &[u8]) -> Result<Rgbx, Reason> {
+        let mut image = Rgbx::default();
+        Decoder::default().decode(bytes, Encoding::File, &Wanted::whole, &mut image).map_err(|bad| bad.reason)?;
         Ok(image)
     }
 
@@ -157,7 +200,7 @@ mod tests {
     }
 
     fn encoded(format: ImageFormat) -> Vec<u8> {
-        let image = ImageBuffer::<Pixel<u8>, _>::from_raw(40, 30, noise(40, 30)).expect("40 x 30 pixels");
+        let image = ImageBuffer::<Rgb<u8>, _>::from_raw(40, 30, noise(40, 30)).expect("40 x 30 pixels");
         let mut file = Cursor::new(Vec::new());
         DynamicImage::from(image).write_to(&mut file, format).expect("in memory");
         file.into_inner()
@@ -219,17 +262,19 @@ mod tests {
 
     #[test]
     fn sixteen_bits_keep_the_high_byte() {
-        let image = ImageBuffer::<Pixel<u16>, _>::from_pixel(3, 2, Pixel([0x12FF, 0x3400, 0xFF80]));
+        let image = ImageBuffer::<Rgb<u16>, _>::from_pixel(3, 2, Rgb([0x12FF, 0x3400, 0xFF80]));
         let mut file = Cursor::new(Vec::new());
         DynamicImage::from(image).write_to(&mut file, ImageFormat::Png).expect("in memory");
-        assert_eq!(decode(&file.into_inner()).map(|image| image.bytes), Ok([0x12, 0x34, 0xFF].repeat(6)));
+        assert_eq!(decode(&file.into_inner()).map(|image| image.bytes), Ok([0x12, 0x34, 0xFF, 0].repeat(6)));
     }
 
     #[test]
     fn memory_from_the_image_before_does_not_show() {
-        let (mut decoder, mut image) = (Decoder::default(), Rgb::default());
-        decoder.decode(&encoded(ImageFormat::Png), Encoding::File, &mut image).expect("valid");
-        decoder.decode(&noise(4, 4), Encoding::Rgb { width: 4, height: 4 }, &mut image).expect("valid");
-        assert_eq!(image, Rgb { width: 4, height: 4, bytes: noise(4, 4) });
+        let (mut decoder, mut image) = (Decoder::default(), Rgbx::default());
+        decoder.decode(&encoded(ImageFormat::Png), Encoding::File, &Wanted::whole, &mut image).expect("valid");
+        let plain = Encoding::Rgb { width: 4, height: 4 };
+        decoder.decode(&noise(4, 4), plain, &Wanted::whole, &mut image).expect("valid");
+        let rgb: Vec<u8> = image.pixels().chunks_exact(4).flat_map(|pixel| &pixel[..3]).copied().collect();
+        assert_eq!((image.width, image.height, rgb), (4, 4, noise(4, 4)));
     }
 }

@@ -13,10 +13,12 @@
 
 mod bad;
 mod batches;
+pub mod bench;
 mod cifar;
 mod crop;
 mod decode;
 mod error;
+mod fast_jpeg;
 mod folder;
 mod manifest;
 mod order;
@@ -34,7 +36,7 @@ mod truncation;
 
 pub use batches::{BatchMemory, Batches, Lease};
 pub use crop::CropBox;
-pub use decode::{MAX_PIXELS, Rgb};
+pub use decode::{Decode, MAX_PIXELS};
 pub use error::{BadImage, DataError, ReadError, Reason};
 pub use order::{Draw, Order, SampleKey, Share, Stream};
 pub use pipeline::with_batches;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded, select};
 use crossbeam::thread::{Scope, scope};
-use random::Purpose;
+use random::{Key, Purpose};
 
 use crate::bad::BadImages;
 use crate::batches::Filled;
@@ -214,7 +214,7 @@ impl<'a> Loader<'a> {
         stop: &Receiver<()>,
         filled: &Sender<Outcome<M>>,
     ) {
-        let mut preparer = Preparer::new();
+        let mut preparer = Preparer::new(self.spec.decode);
         loop {
             let began = Instant::now();
             let Ok(mut loaded) = loaded.recv() else { return };
@@ -254,7 +254,7 @@ impl<'a> Loader<'a> {
         let mut sample = place.sample as usize;
         loop {
             let outcome = match read {
-                Ok(encoding) => preparer.pixels(bytes, *encoding, &self.spec.transform, key),
+                Ok(encoding) => self.prepare(preparer, bytes, *encoding, key),
                 Err(error) => Err(BadImage::new(Reason::Unreadable, error)),
             };
             let bad = match outcome {
@@ -272,11 +272,30 @@ impl<'a> Loader<'a> {
         }
     }
 
+    /// The pixels of one sample, and how long its two stages took.
+    fn prepare<'p>(
+        &self,
+        preparer: &'p mut Preparer,
+        bytes: &[u8],
+        encoding: Encoding,
+        key: Key,
+    ) -> Result<&'p [u8], BadImage> {
+        let began = Instant::now();
+        let decoded = preparer.decode(bytes, encoding, &self.spec.transform, key);
+        self.stats.spent(Clock::Decoding, began.elapsed());
+        let began = Instant::now();
+        let pixels = preparer.resize(decoded?, &self.spec.transform, key);
+        self.stats.spent(Clock::Resizing, began.elapsed());
+        Ok(pixels)
+    }
+
     fn deliver<M: BatchMemory>(&self, task: &Task<M>, pixels: &[u8], label: u32) -> Option<Filled<M>> {
+        let began = Instant::now();
         let image_bytes = self.spec.transform.image_bytes();
         let mut content = task.batch.content.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = content.memory.as_mut().expect("taken with the last sample only");
         self.spec.transform.write(pixels, &mut memory.bytes()[task.slot * image_bytes..][..image_bytes]);
+        self.stats.spent(Clock::Writing, began.elapsed());
         content.labels[task.slot] = i64::from(label);
         content.missing -= 1;
         self.stats.count_image();

@@ -1,11 +1,12 @@
 //! Resizing with PIL's filters: antialiased, on bytes, never sampling outside the box.
 
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
+use fast_image_resize::pixels::U8x4;
 use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
 
-use crate::crop::Window;
-use crate::{CropBox, Rgb};
+use crate::CropBox;
+use crate::crop::{View, Window};
+use crate::decode::{PIXEL_BYTES, Rgbx};
 
 /// How pixels are interpolated, with PIL's kernels: support grows with the reduction, so that nothing aliases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -33,34 +34,24 @@ const CUBIC_SUPPORT: f64 = 2.0;
 #[derive(Debug, Default)]
 pub(crate) struct Resampler {
     resizer: Resizer,
-    /// (rows, size, 3): resized across, not down yet.
+    /// (rows, size, 4): resized across, not down yet.
     across: Vec<u8>,
 }
 
 impl Resampler {
-    /// Cuts `from` out of `image` and resizes it into `into`, which becomes (size, size, 3).
+    /// Resizes the window of a view of `image` into `into`, which becomes (size, size, 4).
     ///
-    /// As `image.crop(from).resize((size, size), filter)` in PIL: pixels outside `from` have no influence.
-    ///
-    /// # Panics
-    /// When the box is empty or not inside the image.
-    pub(crate) fn resize_box(&mut self, image: &Rgb, from: CropBox, filter: Filter, size: u32, into: &mut Vec<u8>) {
-        let window = Window { left: 0.0, top: 0.0, width: f64::from(from.width), height: f64::from(from.height) };
-        self.resize(&part(&image.bytes, image.width, image.height, from), window, filter, size, into);
-    }
-
-    /// Resizes a window of `image` into `into`, which becomes (size, size, 3).
-    ///
-    /// As `image.resize((size, size), filter, window)` in PIL: near the edge of the window, pixels outside it count.
+    /// As `image.crop(part).resize((size, size), filter, window)` in PIL: near the edge of the window, pixels outside
+    /// it but in the part count; pixels outside the part have no influence.
     ///
     /// # Panics
-    /// When the window is empty or not inside the image.
-    pub(crate) fn resize_window(&mut self, image: &Rgb, window: Window, filter: Filter, size: u32, into: &mut Vec<u8>) {
-        self.resize(&whole(&image.bytes, image.width, image.height), window, filter, size, into);
+    /// When the window is empty or not inside the part, or the part not inside the image.
+    pub(crate) fn resize_view(&mut self, image: &Rgbx, view: View, filter: Filter, size: u32, into: &mut Vec<u8>) {
+        self.resize(&part(image.pixels(), image.width, image.height, view.part), view.window, filter, size, into);
     }
 
     /// PIL resizes across, rounds and clips to bytes, then resizes down. The order shows only where a kernel overshoots.
-    fn resize(&mut self, from: &View<'_>, window: Window, filter: Filter, size: u32, into: &mut Vec<u8>) {
+    fn resize(&mut self, from: &Part<'_>, window: Window, filter: Filter, size: u32, into: &mut Vec<u8>) {
         let Window { left, top, width, height } = window;
         let mut target = pixels(into, size, size);
         if filter == Filter::Bilinear {
@@ -80,8 +71,8 @@ impl Resampler {
 /// Resizes the window `[left, top, width, height]` of one image into another.
 fn pass(
     resizer: &mut Resizer,
-    from: &View<'_>,
-    into: &mut TypedImage<'_, U8x3>,
+    from: &Part<'_>,
+    into: &mut TypedImage<'_, U8x4>,
     filter: Filter,
     [left, top, width, height]: [f64; 4],
 ) {
@@ -104,25 +95,25 @@ fn fitting(start: f64, length: f64, limit: u32) -> f64 {
 }
 
 /// A vector as an image of the given size.
-fn pixels(bytes: &mut Vec<u8>, width: u32, height: u32) -> TypedImage<'_, U8x3> {
-    bytes.resize(width as usize * height as usize * 3, 0);
+fn pixels(bytes: &mut Vec<u8>, width: u32, height: u32) -> TypedImage<'_, U8x4> {
+    bytes.resize(width as usize * height as usize * PIXEL_BYTES, 0);
     TypedImage::from_buffer(width, height, bytes).expect("sized above")
 }
 
 /// A part of an image. The only type that is resized: each further one would compile all kernels once more.
-type View<'a> = TypedCroppedImage<'a, TypedImageRef<'a, U8x3>>;
+type Part<'a> = TypedCroppedImage<'a, TypedImageRef<'a, U8x4>>;
 
 fn part(
     bytes: &[u8],
     width: u32,
     height: u32,
     CropBox { top, left, height: rows, width: columns }: CropBox,
-) -> View<'_> {
-    let whole = TypedImageRef::from_buffer(width, height, bytes).expect("an image holds W x H x 3 bytes");
-    View::new(whole, left, top, columns, rows).expect("the box lies inside the image")
+) -> Part<'_> {
+    let whole = TypedImageRef::from_buffer(width, height, bytes).expect("an image holds W x H x 4 bytes");
+    Part::new(whole, left, top, columns, rows).expect("the box lies inside the image")
 }
 
-fn whole(bytes: &[u8], width: u32, height: u32) -> View<'_> {
+fn whole(bytes: &[u8], width: u32, height: u32) -> Part<'_> {
     part(bytes, width, height, CropBox { top: 0, left: 0, height, width })
 }
 
@@ -131,17 +122,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::crop::Wanted;
 
     proptest! {
         /// Whatever the sides and the window, nothing panics, and a plain colour stays what it is.
         #[test]
         fn plain_images_stay_plain(width in 1u32..200, height in 1u32..200, size in 1u32..50, pct in 0.05f64..=1.0) {
-            let image = Rgb { width, height, bytes: [9, 99, 199].repeat((width * height) as usize) };
+            let image = Rgbx { width, height, bytes: [9, 99, 199, 0].repeat((width * height) as usize) };
             let mut resampler = Resampler::default();
             let mut pixels = Vec::new();
+            let wanted = Wanted::around(Window::center(width, height, size, pct), width, height, size);
             for filter in [Filter::Bilinear, Filter::Bicubic] {
-                resampler.resize_window(&image, Window::center(width, height, size, pct), filter, size, &mut pixels);
-                prop_assert!(pixels == [9, 99, 199].repeat((size * size) as usize));
+                resampler.resize_view(&image, wanted.in_whole(), filter, size, &mut pixels);
+                prop_assert!(pixels == [9, 99, 199, 0].repeat((size * size) as usize));
             }
         }
     }

@@ -9,9 +9,11 @@ use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 use random::{Key, Permutation, Purpose};
 
+use crate::crop::Wanted;
+use crate::decode::Rgbx;
 use crate::manifest::io_error;
 use crate::resample::Resampler;
-use crate::{CropBox, DataError, Filter, Rgb};
+use crate::{CropBox, DataError, Filter};
 
 /// The table: see `assets/NOTICE.md` for its origin and licence.
 const TABLE: &[u8] = include_bytes!("../assets/digits.csv.gz");
@@ -150,11 +152,12 @@ fn write_digits(folder: &Path, digits: &[Digit]) -> Result<(), DataError> {
 /// Scales an 8 × 8 digit smoothly to 32 × 32 and encodes it.
 fn encode(values: &[u8], resampler: &mut Resampler) -> Vec<u8> {
     let gray = |value: u8| (u32::from(value) * 255 / BRIGHTEST) as u8;
-    let small = Rgb { width: SIDE, height: SIDE, bytes: values.iter().flat_map(|&value| [gray(value); 3]).collect() };
+    let small = Rgbx { width: SIDE, height: SIDE, bytes: values.iter().flat_map(|&value| [gray(value); 4]).collect() };
     let everything = CropBox { top: 0, left: 0, height: SIDE, width: SIDE };
     let mut pixels = Vec::new();
-    resampler.resize_box(&small, everything, Filter::Bicubic, SIDE_WRITTEN, &mut pixels);
-    let gray: Vec<u8> = pixels.iter().step_by(3).copied().collect();
+    let view = Wanted::only(everything, SIDE_WRITTEN).in_whole();
+    resampler.resize_view(&small, view, Filter::Bicubic, SIDE_WRITTEN, &mut pixels);
+    let gray: Vec<u8> = pixels.iter().step_by(4).copied().collect();
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
         .encode(&gray, SIDE_WRITTEN, SIDE_WRITTEN, ExtendedColorType::L8)

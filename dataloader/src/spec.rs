@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use crate::{DataError, Order, Share, Transform};
+use crate::{DataError, Decode, Order, Share, Transform};
 
 /// One rank's loader over one source.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +28,8 @@ pub struct LoaderSpec {
     pub workers: usize,
     /// Reading threads; 0 means 1.
     pub readers: usize,
+    /// How much of a JPEG is looked at.
+    pub decode: Decode,
     /// Where bad images are listed; `None` lists them nowhere.
     pub bad_images: Option<PathBuf>,
 }
@@ -46,6 +48,7 @@ impl LoaderSpec {
             start_step: 0,
             workers: 0,
             readers: 1,
+            decode: Decode::Region,
             bad_images: None,
         }
     }

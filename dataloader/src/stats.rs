@@ -15,6 +15,9 @@ pub struct LoaderStats {
     bad: [AtomicU64; Reason::ALL.len()],
     reading_ns: AtomicU64,
     preparing_ns: AtomicU64,
+    decoding_ns: AtomicU64,
+    resizing_ns: AtomicU64,
+    writing_ns: AtomicU64,
     consumer_waited_ns: AtomicU64,
     workers_waited_ns: AtomicU64,
     memory_waited_ns: AtomicU64,
@@ -25,6 +28,9 @@ pub struct LoaderStats {
 pub(crate) enum Clock {
     Reading,
     Preparing,
+    Decoding,
+    Resizing,
+    Writing,
     ConsumerWait,
     WorkerWait,
     MemoryWait,
@@ -76,6 +82,21 @@ impl LoaderStats {
         duration(&self.preparing_ns)
     }
 
+    /// Time spent decoding, summed over the workers: a part of [`preparing`](Self::preparing).
+    pub fn decoding(&self) -> Duration {
+        duration(&self.decoding_ns)
+    }
+
+    /// Time spent cropping, resizing and mirroring, summed over the workers.
+    pub fn resizing(&self) -> Duration {
+        duration(&self.resizing_ns)
+    }
+
+    /// Time spent writing pixels into batches, waiting for their locks included, summed over the workers.
+    pub fn writing(&self) -> Duration {
+        duration(&self.writing_ns)
+    }
+
     /// Time the caller waited for a batch: where it grows, the loader is too slow.
     pub fn consumer_waited(&self) -> Duration {
         duration(&self.consumer_waited_ns)
@@ -119,6 +140,9 @@ impl LoaderStats {
         let counter = match clock {
             Clock::Reading => &self.reading_ns,
             Clock::Preparing => &self.preparing_ns,
+            Clock::Decoding => &self.decoding_ns,
+            Clock::Resizing => &self.resizing_ns,
+            Clock::Writing => &self.writing_ns,
             Clock::ConsumerWait => &self.consumer_waited_ns,
             Clock::WorkerWait => &self.workers_waited_ns,
             Clock::MemoryWait => &self.memory_waited_ns,

@@ -2,10 +2,10 @@
 
 use random::Key;
 
-use crate::crop::Window;
-use crate::decode::Decoder;
+use crate::crop::{View, Wanted, Window};
+use crate::decode::{Decoder, PIXEL_BYTES, Rgbx};
 use crate::resample::Resampler;
-use crate::{BadImage, CropBox, DataError, Draw, Encoding, Filter, Rgb};
+use crate::{BadImage, CropBox, DataError, Decode, Draw, Encoding, Filter};
 
 /// What happens to every image.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,14 +68,34 @@ impl Transform {
         }
     }
 
-    /// Writes an image of `size` × `size` pixels, (H, W, 3) bytes, as a batch holds it.
+    /// Writes an image of `size` × `size` pixels, (H, W, 4) bytes of which the fourth means nothing, as a batch holds it.
     ///
     /// # Panics
     /// When `into` is not [`image_bytes`](Self::image_bytes) long, or not aligned for 32-bit floats where it holds them.
     pub fn write(&self, pixels: &[u8], into: &mut [u8]) {
+        let pixels = pixels.as_chunks::<PIXEL_BYTES>().0;
+        assert_eq!(pixels.len(), self.size as usize * self.size as usize, "one image");
+        assert_eq!(into.len(), self.image_bytes(), "room for one image");
         match &self.pixels {
-            Pixels::U8 => into.copy_from_slice(pixels),
+            Pixels::U8 => {
+                for (to, from) in into.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
+                    *to = [from[0], from[1], from[2]];
+                }
+            }
             Pixels::F32 { mean, std } => normalise(pixels, mean, std, bytemuck::cast_slice_mut(into)),
+        }
+    }
+
+    /// What this needs of an image of the given size; `key` is the sample's.
+    fn wanted(&self, width: u32, height: u32, key: Key) -> Wanted {
+        match self.crop {
+            Crop::RandomResized { scale, ratio } => {
+                let mut rng = key.child(Draw::Crop as u64).rng();
+                Wanted::only(CropBox::random_resized(width, height, scale, ratio, &mut rng), self.size)
+            }
+            Crop::Center { pct } => {
+                Wanted::around(Window::center(width, height, self.size, pct), width, height, self.size)
+            }
         }
     }
 
@@ -102,36 +122,34 @@ impl Transform {
     }
 }
 
-/// Bytes (H, W, 3) to floats (3, H, W).
-fn normalise(pixels: &[u8], mean: &[f32; 3], std: &[f32; 3], into: &mut [f32]) {
-    assert_eq!(pixels.len(), into.len(), "one float a byte");
-    let scale = std.map(|std| 1.0 / (255.0 * std));
-    let shift: [f32; 3] = std::array::from_fn(|c| -mean[c] / std[c]);
-    let (red, rest) = into.split_at_mut(pixels.len() / 3);
-    let (green, blue) = rest.split_at_mut(pixels.len() / 3);
-    for (((rgb, red), green), blue) in pixels.chunks_exact(3).zip(red).zip(green).zip(blue) {
-        *red = f32::from(rgb[0]) * scale[0] + shift[0];
-        *green = f32::from(rgb[1]) * scale[1] + shift[1];
-        *blue = f32::from(rgb[2]) * scale[2] + shift[2];
+/// Bytes (H, W, 4) to floats (3, H, W). Shifts of whole words, which every compiler turns into SIMD.
+fn normalise(pixels: &[[u8; PIXEL_BYTES]], mean: &[f32; 3], std: &[f32; 3], into: &mut [f32]) {
+    for (channel, plane) in into.chunks_exact_mut(pixels.len()).enumerate() {
+        let (scale, shift) = (1.0 / (255.0 * std[channel]), -mean[channel] / std[channel]);
+        let bits = 8 * channel as u32;
+        for (value, pixel) in plane.iter_mut().zip(pixels) {
+            let level = (u32::from_le_bytes(*pixel) >> bits & 0xFF) as i32;
+            *value = level as f32 * scale + shift;
+        }
     }
 }
 
 /// Decodes and transforms one image after the other, in memory that it keeps.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Preparer {
     decoder: Decoder,
     resampler: Resampler,
-    image: Rgb,
+    image: Rgbx,
     cropped: Vec<u8>,
 }
 
 impl Preparer {
     /// A preparer without memory yet.
-    pub fn new() -> Preparer {
-        Preparer::default()
+    pub fn new(decode: Decode) -> Preparer {
+        Preparer { decoder: Decoder::new(decode), ..Preparer::default() }
     }
 
-    /// The transformed pixels of an image, (size, size, 3) bytes, before normalisation.
+    /// The transformed pixels of an image, before normalisation: (size, size, 4) bytes of which the fourth means nothing.
     ///
     /// `key` is the sample's, for [`Purpose::Augment`](random::Purpose::Augment).
     ///
@@ -143,32 +161,41 @@ impl Preparer {
         encoding: Encoding,
         transform: &Transform,
         key: Key,
-    ) -> Result<&[u8], BadImage> {
-        self.decoder.decode(bytes, encoding, &mut self.image)?;
+    ) -> Result<&mut [u8], BadImage> {
+        self.decode(bytes, encoding, transform, key).map(|decoded| self.resize(decoded, transform, key))
+    }
+
+    /// The first half of [`pixels`](Self::pixels): as much of the image as its crop needs.
+    pub(crate) fn decode(
+        &mut self,
+        bytes: &[u8],
+        encoding: Encoding,
+        transform: &Transform,
+        key: Key,
+    ) -> Result<Decoded, BadImage> {
+        let wanted = |width, height| transform.wanted(width, height, key);
+        self.decoder.decode(bytes, encoding, &wanted, &mut self.image).map(Decoded)
+    }
+
+    /// The second half: the crop, resized and perhaps mirrored.
+    pub(crate) fn resize(&mut self, Decoded(view): Decoded, transform: &Transform, key: Key) -> &mut [u8] {
         let size = transform.size;
-        match transform.crop {
-            Crop::RandomResized { scale, ratio } => {
-                let mut rng = key.child(Draw::Crop as u64).rng();
-                let from = CropBox::random_resized(self.image.width, self.image.height, scale, ratio, &mut rng);
-                self.resampler.resize_box(&self.image, from, transform.filter, size, &mut self.cropped);
-            }
-            Crop::Center { pct } => {
-                let window = Window::center(self.image.width, self.image.height, size, pct);
-                self.resampler.resize_window(&self.image, window, transform.filter, size, &mut self.cropped);
-            }
-        }
+        self.resampler.resize_view(&self.image, view, transform.filter, size, &mut self.cropped);
         if key.child(Draw::Flip as u64).rng().chance(transform.flip) {
             mirror(&mut self.cropped, size);
         }
         self.image.shrink();
-        Ok(&self.cropped)
+        &mut self.cropped
     }
 }
 
-/// Mirrors (H, W, 3) pixels left and right.
+/// An image that a [`Preparer`] holds decoded, and what of it is wanted.
+pub(crate) struct Decoded(View);
+
+/// Mirrors (H, W, 4) pixels left and right.
 fn mirror(pixels: &mut [u8], width: u32) {
-    for row in pixels.chunks_exact_mut(width as usize * 3) {
-        row.as_chunks_mut::<3>().0.reverse();
+    for row in pixels.as_chunks_mut::<PIXEL_BYTES>().0.chunks_exact_mut(width as usize) {
+        row.reverse();
     }
 }
 
@@ -178,20 +205,21 @@ mod tests {
 
     #[test]
     fn mirroring_reverses_rows_and_keeps_colours() {
-        let mut pixels: Vec<u8> = (0..18).collect(); // (2, 3, 3)
-        mirror(&mut pixels, 3);
-        assert_eq!(pixels, [6, 7, 8, 3, 4, 5, 0, 1, 2, 15, 16, 17, 12, 13, 14, 9, 10, 11]);
+        let mut pixels: Vec<u8> = (0..16).collect(); // (2, 2, 4)
+        mirror(&mut pixels, 2);
+        assert_eq!(pixels, [4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11]);
     }
 
     /// A strip of one pixel's width would become 16 million rows if it were resized before it is cropped.
     #[test]
     fn very_long_images_cost_no_more_than_others() {
         for (width, height) in [(1, 65_535), (65_535, 1), (2, 70_000)] {
-            let image = Rgb { width, height, bytes: vec![77; width as usize * height as usize * 3] };
+            let image = Rgbx { width, height, bytes: vec![77; width as usize * height as usize * 4] };
             let mut pixels = Vec::new();
             let window = Window::center(width, height, 224, 0.875);
-            Resampler::default().resize_window(&image, window, Filter::Bicubic, 224, &mut pixels);
-            assert_eq!(pixels, vec![77; 224 * 224 * 3], "{width} x {height}");
+            let view = Wanted::around(window, width, height, 224).in_whole();
+            Resampler::default().resize_view(&image, view, Filter::Bicubic, 224, &mut pixels);
+            assert_eq!(pixels, vec![77; 224 * 224 * 4], "{width} x {height}");
         }
     }
 
@@ -201,7 +229,7 @@ mod tests {
         let prepare = |flip| {
             let transform = Transform { flip, ..Transform::center(4, 1.0) };
             let encoding = Encoding::Rgb { width: 6, height: 4 };
-            Preparer::new().pixels(&bytes, encoding, &transform, Key::root(1)).expect("plain pixels").to_vec()
+            Preparer::default().pixels(&bytes, encoding, &transform, Key::root(1)).expect("plain pixels").to_vec()
         };
         let mut mirrored = prepare(0.0);
         mirror(&mut mirrored, 4);

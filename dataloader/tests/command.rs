@@ -30,6 +30,20 @@ fn a_folder_of_other_files_is_bad_data() {
 }
 
 #[test]
+fn bench_measures_every_stage_and_names_the_bottleneck() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let folder = scratch.path().join("digits");
+    let folder = folder.to_str().expect("plain text");
+    assert!(rectify_data(&["sample", folder]).status.success());
+    let output = rectify_data(&["bench", folder, "--workers", "1", "--size", "32", "--seconds", "0.2"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for expected in ["images/s", "storage", "decode", "resize", "write", "bottleneck: "] {
+        assert!(said.contains(expected), "no {expected} in {said}");
+    }
+}
+
+#[test]
 fn an_unknown_command_is_wrong_usage() {
     assert_eq!(rectify_data(&["sampel"]).status.code(), Some(2));
 }

@@ -68,6 +68,7 @@ fn spec(plan: &Plan, ranks: &dyn Communicator, folder: &RunFolder) -> LoaderSpec
         start_step: 0,
         workers: plan.config.data.workers,
         readers: plan.config.data.readers,
+        decode: dataloader::Decode::default(),
         bad_images: Some(folder.bad_images(ranks.rank())),
     }
 }
