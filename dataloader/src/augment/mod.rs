@@ -3,10 +3,20 @@
 mod blur;
 mod colour;
 #[cfg(test)]
+mod draws;
+mod erase;
+#[cfg(test)]
 mod figures;
+mod jitter;
+mod policy;
+mod rand;
 mod tone;
 mod warp;
 
+pub use erase::{EraseMode, RandomErasing};
+pub use jitter::ColorJitter;
+pub use policy::{Augment, Policy, PolicyError};
+pub use rand::{RandAugment, Set, Spread};
 pub use warp::{Sampling, Warp};
 
 /// One change of an image, with its parameters: nothing about it is random.
