@@ -139,36 +139,48 @@ impl Plane<'_> {
         &self.pixels[y * self.width..(y + 1) * self.width]
     }
 
-    /// The value of channel `c` at column `x`, or at the nearest there is.
-    fn value(&self, row: &[[u8; 3]], x: i32, c: usize) -> f64 {
-        f64::from(row[x.clamp(0, self.width as i32 - 1) as usize][c])
+    /// The columns, or the nearest there are.
+    fn columns<const N: usize>(&self, x: [i32; N]) -> [usize; N] {
+        x.map(|x| x.clamp(0, self.width as i32 - 1) as usize)
     }
 
     fn bilinear(&self, x: f64, y: f64) -> [u8; 3] {
         let ((x, dx), (y, dy)) = (split(x - 0.5), split(y - 0.5));
-        let rows = [self.row(y), self.row(y + 1)];
-        std::array::from_fn(|c| {
-            let [upper, lower] = rows.map(|row| line(self.value(row, x, c), self.value(row, x + 1, c), dx));
-            line(upper, lower, dy) as u8
-        })
+        let columns = self.columns([x, x + 1]);
+        let [upper, lower] = [y, y + 1].map(|y| {
+            let row = self.row(y);
+            columns.map(|x| row[x].map(f64::from))
+        });
+        let across = |pair: &[[f64; 3]; 2], c: usize| line(pair[0][c], pair[1][c], dx);
+        std::array::from_fn(|c| line(across(&upper, c), across(&lower, c), dy) as u8)
     }
 
     fn bicubic(&self, x: f64, y: f64) -> [u8; 3] {
         let ((x, dx), (y, dy)) = (split(x - 0.5), split(y - 0.5));
-        let across = |row: &[[u8; 3]], c| cubic([-1, 0, 1, 2].map(|step| self.value(row, x + step, c)), dx);
-        if dy == 0.0 {
+        let columns = self.columns([x - 1, x, x + 1, x + 2]);
+        let across = |y: i32| -> [f64; 3] {
             let row = self.row(y);
-            return std::array::from_fn(|c| across(row, c) as u8);
+            if dx == 0.0 {
+                return row[columns[1]].map(f64::from);
+            }
+            let taps = columns.map(|x| row[x].map(f64::from));
+            std::array::from_fn(|c| cubic(taps.map(|tap| tap[c]), dx))
+        };
+        if dy == 0.0 {
+            return across(y).map(|value| value as u8);
         }
-        let rows = [-1, 0, 1, 2].map(|step| self.row(y + step));
-        std::array::from_fn(|c| cubic(rows.map(|row| across(row, c)), dy) as u8)
+        let rows = [y - 1, y, y + 1, y + 2].map(across);
+        std::array::from_fn(|c| cubic(rows.map(|row| row[c]), dy) as u8)
     }
 }
 
 /// The pixel before a place, and how far behind it the place is.
+#[inline]
 fn split(place: f64) -> (i32, f64) {
-    let whole = place.floor();
-    (whole as i32, place - whole)
+    // Without `floor`, which is a call where SSE 4.1 is not assumed.
+    let whole = place as i32;
+    let whole = whole - i32::from(place < f64::from(whole));
+    (whole, place - f64::from(whole))
 }
 
 #[inline]
