@@ -11,6 +11,7 @@
 //! around a closure that takes batches; all threads are gone when it returns. [`sample::write`] makes a small real data
 //! set.
 
+pub mod augment;
 mod bad;
 mod batches;
 pub mod bench;

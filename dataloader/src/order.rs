@@ -39,6 +39,12 @@ pub enum Draw {
     Crop = 0,
     /// Whether to mirror.
     Flip = 1,
+    /// The operations of an augmentation policy.
+    Policy = 2,
+    /// Colour jitter.
+    Jitter = 3,
+    /// Random erasing.
+    Erase = 4,
 }
 
 /// One rank's part of the stream, as a pure function of the batch's index.
