@@ -12,37 +12,16 @@
 //! set.
 
 pub mod augment;
-mod bad;
-mod batches;
-pub mod bench;
-mod cifar;
-mod crop;
-mod decode;
+mod chores;
 mod error;
-mod fast_jpeg;
-mod folder;
-mod manifest;
 mod order;
 mod pipeline;
-mod resample;
-pub mod sample;
+mod pixels;
 mod source;
-mod spec;
-mod stats;
-mod subset;
-#[cfg(test)]
-mod torchvision;
-mod transform;
-mod truncation;
 
-pub use batches::{BatchMemory, Batches, Lease};
-pub use crop::CropBox;
-pub use decode::{Decode, MAX_PIXELS};
+pub use chores::{bench, sample};
 pub use error::{BadImage, DataError, ReadError, Reason};
 pub use order::{Draw, Order, SampleKey, Share, Stream};
-pub use pipeline::with_batches;
-pub use resample::Filter;
-pub use source::{Dataset, DatasetSpec, Encoding, Source, SourceKind, Split, open};
-pub use spec::LoaderSpec;
-pub use stats::LoaderStats;
-pub use transform::{Crop, Pixels, Preparer, Transform};
+pub use pipeline::{BatchMemory, Batches, Lease, LoaderSpec, LoaderStats, with_batches};
+pub use pixels::{Crop, CropBox, Decode, Filter, MAX_PIXELS, Pixels, Preparer, Transform};
+pub use source::{Dataset, DatasetSpec, Encoding, Source, SourceKind, Split, Wants, open};

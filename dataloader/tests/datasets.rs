@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use dataloader::{DataError, DatasetSpec, Encoding, Source, SourceKind, open};
+use dataloader::{DataError, DatasetSpec, Encoding, Source, SourceKind, Wants, open};
 use image::ImageFormat;
 use support::{image_folder, noise, take, training, write_file, write_image};
 
@@ -118,7 +118,7 @@ fn cifar_10_is_read_as_distributed() {
         assert!((0..15).map(|index| dataset.train.label(index)).eq([1, 0, 9, 2, 0, 9, 3, 0, 9, 4, 0, 9, 5, 0, 9]));
         assert!(dataset.train.name(7).ends_with("data_batch_3.bin#1"), "{}", dataset.train.name(7));
         let mut pixels = Vec::new();
-        let encoding = dataset.train.read(7, &mut pixels).expect("read");
+        let encoding = dataset.train.read(7, Wants::EVERYTHING, &mut pixels).expect("read");
         assert_eq!(encoding, Encoding::Rgb { width: 32, height: 32 });
         let planes = noise(1, 32, 32); // (3, 32, 32) in the file, (32, 32, 3) in memory
         let place = |row: usize, column: usize, color: usize| planes[color * 1024 + row * 32 + column];
@@ -136,7 +136,7 @@ fn cifar_100_uses_fine_labels() {
     assert_eq!(dataset.train.classes().len(), 100);
     assert!((0..3).map(|index| dataset.train.label(index)).eq([99, 1, 42]));
     let mut pixels = Vec::new();
-    dataset.validation.read(0, &mut pixels).expect("read");
+    dataset.validation.read(0, Wants::EVERYTHING, &mut pixels).expect("read");
     assert_eq!(pixels[..3], [noise(0, 32, 32)[0], noise(0, 32, 32)[1024], noise(0, 32, 32)[2048]]);
 }
 

@@ -7,8 +7,8 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use dataloader::{
-    DataError, DatasetSpec, Encoding, LoaderSpec, LoaderStats, Order, ReadError, Reason, Source, Transform, open,
-    with_batches,
+    DataError, DatasetSpec, Encoding, LoaderSpec, LoaderStats, Order, ReadError, Reason, Source, Transform, Wants,
+    open, with_batches,
 };
 use image::ImageFormat;
 use support::{Noise, augmented, encoded, image_folder, inside, memory, take, take_counting, training, write_file};
@@ -147,9 +147,9 @@ impl Source for Trap {
         self.inner.name(index)
     }
 
-    fn read(&self, index: usize, into: &mut Vec<u8>) -> Result<Encoding, ReadError> {
+    fn read(&self, index: usize, wants: Wants<'_>, into: &mut Vec<u8>) -> Result<Encoding, ReadError> {
         assert_ne!(self.on_read, Some(index), "the read trap");
-        self.inner.read(index, into)
+        self.inner.read(index, wants, into)
     }
 }
 

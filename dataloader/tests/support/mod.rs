@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use dataloader::{
     Batches, Crop, DataError, Encoding, Filter, LoaderSpec, LoaderStats, Order, Pixels, ReadError, SampleKey, Source,
-    Transform, with_batches,
+    Transform, Wants, with_batches,
 };
 use image::{ImageFormat, RgbImage};
 use random::Key;
@@ -43,7 +43,7 @@ impl Source for Noise {
         Cow::Owned(format!("noise {index}"))
     }
 
-    fn read(&self, index: usize, into: &mut Vec<u8>) -> Result<Encoding, ReadError> {
+    fn read(&self, index: usize, _: Wants<'_>, into: &mut Vec<u8>) -> Result<Encoding, ReadError> {
         let (width, height) = (9 + index as u32 % 7, 8 + index as u32 % 5);
         *into = noise(index as u64, width, height);
         Ok(Encoding::Rgb { width, height })

@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::manifest::{self, Cache, Manifest};
-use crate::{DataError, Dataset, Encoding, ReadError, Source};
+use crate::source::manifest::{self, Cache, Manifest};
+use crate::{DataError, Dataset, Encoding, ReadError, Source, Wants};
 
 /// One split of a data set of folders.
 pub(crate) struct ImageFolder {
@@ -98,7 +98,7 @@ impl Source for ImageFolder {
         Cow::Owned(self.path(index).to_string_lossy().into_owned())
     }
 
-    fn read(&self, index: usize, into: &mut Vec<u8>) -> Result<Encoding, ReadError> {
+    fn read(&self, index: usize, _: Wants<'_>, into: &mut Vec<u8>) -> Result<Encoding, ReadError> {
         into.clear();
         File::open(self.path(index))
             .and_then(|mut file| file.read_to_end(into))

@@ -3,9 +3,9 @@
 use random::Key;
 use serde::Deserialize;
 
-use crate::crop::{Wanted, Window};
-use crate::decode::{Decoder, Rgbx};
-use crate::resample::Resampler;
+use crate::pixels::crop::{Wanted, Window};
+use crate::pixels::decode::{Decoder, Rgbx};
+use crate::pixels::resample::Resampler;
 use crate::{CropBox, Encoding, Filter, Pixels, Transform};
 
 #[derive(Deserialize)]
@@ -65,7 +65,7 @@ struct OddFile {
 }
 
 fn figures() -> Figures {
-    serde_json::from_str(include_str!("../tests/fixtures/torchvision.json")).expect("the fixture is JSON")
+    serde_json::from_str(include_str!("../../tests/fixtures/torchvision.json")).expect("the fixture is JSON")
 }
 
 fn fixture(name: &str) -> Vec<u8> {

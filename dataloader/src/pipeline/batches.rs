@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender};
 
-use crate::stats::Clock;
+use crate::pipeline::stats::Clock;
 use crate::{DataError, LoaderStats, SampleKey};
 
 /// Memory for one batch, supplied by the caller: a tensor's, pinned, or a plain vector.

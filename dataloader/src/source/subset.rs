@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use random::{Key, Permutation, Purpose};
 
-use crate::{DataError, Encoding, ReadError, Source};
+use crate::{DataError, Encoding, ReadError, Source, Wants};
 
 /// Some samples of another source; the classes stay the same.
 pub(crate) struct Subset {
@@ -44,7 +44,7 @@ impl Source for Subset {
         self.whole.name(self.kept[index])
     }
 
-    fn read(&self, index: usize, into: &mut Vec<u8>) -> Result<Encoding, ReadError> {
-        self.whole.read(self.kept[index], into)
+    fn read(&self, index: usize, wants: Wants<'_>, into: &mut Vec<u8>) -> Result<Encoding, ReadError> {
+        self.whole.read(self.kept[index], wants, into)
     }
 }

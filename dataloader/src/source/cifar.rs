@@ -6,8 +6,8 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::manifest::io_error;
-use crate::{DataError, Dataset, Encoding, ReadError, Source};
+use crate::source::manifest::io_error;
+use crate::{DataError, Dataset, Encoding, ReadError, Source, Wants};
 
 const SIDE: usize = 32;
 const PLANE: usize = SIDE * SIDE;
@@ -150,7 +150,7 @@ impl Source for Records {
         Cow::Owned(format!("{}#{record}", file.path.display()))
     }
 
-    fn read(&self, index: usize, into: &mut Vec<u8>) -> Result<Encoding, ReadError> {
+    fn read(&self, index: usize, _: Wants<'_>, into: &mut Vec<u8>) -> Result<Encoding, ReadError> {
         let (file, record) = self.place(index);
         let mut planes = [0; 3 * PLANE]; // (3, H, W)
         let offset = record * self.record_bytes() + self.label_bytes;

@@ -136,6 +136,27 @@ impl Wanted {
         Wanted { reduce_to: None, ..Wanted::only(CropBox { top: 0, left: 0, height, width }, 1) }
     }
 
+    /// The same in the coordinates of a part of the image that begins at (`left`, `top`) and has `width` × `height`
+    /// pixels.
+    ///
+    /// # Panics
+    /// Where the part lacks wanted pixels.
+    pub(crate) fn in_part(&self, left: u32, top: u32, width: u32, height: u32) -> Wanted {
+        let CropBox { left: x, top: y, width: columns, height: rows } = self.pixels;
+        let holds = |start: u32, length: u32, first: u32, held: u32| {
+            start >= first && u64::from(start - first) + u64::from(length) <= u64::from(held)
+        };
+        assert!(
+            holds(x, columns, left, width) && holds(y, rows, top, height),
+            "a part of {width} x {height} pixels at ({left}, {top}) does not hold {:?}",
+            self.pixels
+        );
+        let window =
+            Window { left: self.window.left - f64::from(left), top: self.window.top - f64::from(top), ..self.window };
+        let pixels = CropBox { left: x - left, top: y - top, ..self.pixels };
+        Wanted { window, pixels, reduce_to: self.reduce_to }
+    }
+
     /// The window in the coordinates of `pixels`.
     pub(crate) fn window_in_pixels(&self) -> Window {
         let (left, top) = (f64::from(self.pixels.left), f64::from(self.pixels.top));

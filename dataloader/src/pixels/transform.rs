@@ -2,9 +2,9 @@
 
 use random::Key;
 
-use crate::crop::{View, Wanted, Window};
-use crate::decode::{Decoder, PIXEL_BYTES, Rgbx};
-use crate::resample::Resampler;
+use crate::pixels::crop::{View, Wanted, Window};
+use crate::pixels::decode::{Decoder, PIXEL_BYTES, Rgbx};
+use crate::pixels::resample::Resampler;
 use crate::{BadImage, CropBox, DataError, Decode, Draw, Encoding, Filter};
 
 /// What happens to every image.
@@ -87,7 +87,7 @@ impl Transform {
     }
 
     /// What this needs of an image of the given size; `key` is the sample's.
-    fn wanted(&self, width: u32, height: u32, key: Key) -> Wanted {
+    pub(crate) fn wanted(&self, width: u32, height: u32, key: Key) -> Wanted {
         match self.crop {
             Crop::RandomResized { scale, ratio } => {
                 let mut rng = key.child(Draw::Crop as u64).rng();

@@ -9,14 +9,14 @@ use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 use random::{Key, Permutation, Purpose};
 
-use crate::crop::Wanted;
-use crate::decode::Rgbx;
-use crate::manifest::io_error;
-use crate::resample::Resampler;
+use crate::pixels::crop::Wanted;
+use crate::pixels::decode::Rgbx;
+use crate::pixels::resample::Resampler;
+use crate::source::manifest::io_error;
 use crate::{CropBox, DataError, Filter};
 
 /// The table: see `assets/NOTICE.md` for its origin and licence.
-const TABLE: &[u8] = include_bytes!("../assets/digits.csv.gz");
+const TABLE: &[u8] = include_bytes!("../../assets/digits.csv.gz");
 /// Rows and columns in the table, whose values are 0 to 16.
 const SIDE: u32 = 8;
 const VALUES: usize = (SIDE * SIDE) as usize;

@@ -12,9 +12,9 @@ use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat};
 
-use crate::crop::{View, Wanted};
-use crate::fast_jpeg::FastJpeg;
-use crate::truncation::is_cut;
+use crate::pixels::crop::{View, Wanted};
+use crate::pixels::fast_jpeg::FastJpeg;
+use crate::pixels::truncation::is_cut;
 use crate::{BadImage, Encoding, Reason};
 
 /// The most pixels an image may have: where PIL refuses an image as a decompression bomb.
@@ -94,9 +94,22 @@ impl Decoder {
                 to_rgbx(bytes, ColorType::Rgb8, &mut image.bytes)?;
                 Ok(wanted(width, height).in_whole())
             }
-            Encoding::File => catch_unwind(AssertUnwindSafe(|| self.decode_file(bytes, wanted, image)))
-                .unwrap_or_else(|panic| Err(BadImage::new(Reason::Damaged, panic_message(panic.as_ref())))),
+            Encoding::File => self.decode_guarded(bytes, wanted, image),
+            Encoding::Part { width, height, left, top } => {
+                let whole = wanted(width, height);
+                self.decode_guarded(bytes, &|width, height| whole.in_part(left, top, width, height), image)
+            }
         }
+    }
+
+    fn decode_guarded(
+        &mut self,
+        bytes: &[u8],
+        wanted: &dyn Fn(u32, u32) -> Wanted,
+        image: &mut Rgbx,
+    ) -> Result<View, BadImage> {
+        catch_unwind(AssertUnwindSafe(|| self.decode_file(bytes, wanted, image)))
+            .unwrap_or_else(|panic| Err(BadImage::new(Reason::Damaged, panic_message(panic.as_ref()))))
     }
 
     fn decode_file(

@@ -4,8 +4,15 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::subset::Subset;
-use crate::{DataError, ReadError, cifar, folder};
+use crate::source::subset::Subset;
+use crate::{CropBox, DataError, ReadError};
+
+mod cifar;
+mod folder;
+pub(crate) mod manifest;
+#[allow(dead_code)] // until sources of tars and of buckets stand on it
+mod storage;
+mod subset;
 
 /// Labelled samples with random access.
 pub trait Source: Send + Sync {
@@ -28,9 +35,32 @@ pub trait Source: Send + Sync {
 
     /// Replaces the contents of `into` with the bytes of sample `index`, and says what they are.
     ///
+    /// A source that can read a part of an image reads what `wants` asks for, or more; the others read all of it.
+    ///
     /// # Errors
     /// When the bytes cannot be read.
-    fn read(&self, index: usize, into: &mut Vec<u8>) -> Result<Encoding, ReadError>;
+    fn read(&self, index: usize, wants: Wants<'_>, into: &mut Vec<u8>) -> Result<Encoding, ReadError>;
+}
+
+/// Which pixels of an image its transform will look at, told once the image's size is known.
+#[derive(Clone, Copy)]
+pub struct Wants<'a> {
+    of: &'a dyn Fn(u32, u32) -> CropBox,
+}
+
+impl<'a> Wants<'a> {
+    /// All pixels.
+    pub const EVERYTHING: Wants<'static> = Wants { of: &|width, height| CropBox { top: 0, left: 0, height, width } };
+
+    /// What `of` says of an image of a given width and height; the box lies in the image.
+    pub fn new(of: &'a dyn Fn(u32, u32) -> CropBox) -> Wants<'a> {
+        Wants { of }
+    }
+
+    /// The box that is wanted of an image of this size.
+    pub fn of(&self, width: u32, height: u32) -> CropBox {
+        (self.of)(width, height)
+    }
 }
 
 /// What the bytes of a sample are.
@@ -38,6 +68,17 @@ pub trait Source: Send + Sync {
 pub enum Encoding {
     /// An image file whose first bytes tell its format.
     File,
+    /// A JPEG of a part of an image: what was wanted of it, and perhaps more.
+    Part {
+        /// Columns of the whole image.
+        width: u32,
+        /// Rows of the whole image.
+        height: u32,
+        /// The column of the whole image at which the part begins.
+        left: u32,
+        /// The row of the whole image at which the part begins.
+        top: u32,
+    },
     /// Plain pixels, (H, W, 3).
     Rgb {
         /// Columns.

@@ -1,5 +1,14 @@
 //! The threads of a loader: a planner, readers and workers, joined by bounded channels around the caller's closure.
 
+mod bad;
+mod batches;
+mod spec;
+mod stats;
+
+pub use batches::{BatchMemory, Batches, Lease};
+pub use spec::LoaderSpec;
+pub use stats::LoaderStats;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,14 +18,11 @@ use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded, select};
 use crossbeam::thread::{Scope, scope};
 use random::{Key, Purpose};
 
-use crate::bad::BadImages;
-use crate::batches::Filled;
-use crate::decode::panic_message;
-use crate::stats::Clock;
-use crate::{
-    BadImage, BatchMemory, Batches, DataError, Encoding, LoaderSpec, LoaderStats, Preparer, ReadError, Reason,
-    SampleKey, Source, Stream,
-};
+use crate::pipeline::bad::BadImages;
+use crate::pipeline::batches::Filled;
+use crate::pipeline::stats::Clock;
+use crate::pixels::decode::panic_message;
+use crate::{BadImage, DataError, Encoding, Preparer, ReadError, Reason, SampleKey, Source, Stream, Wants};
 
 /// Runs `body` with a loader beside it: threads that fill `memory` with the batches of `spec`, in order.
 ///
@@ -191,16 +197,19 @@ impl<'a> Loader<'a> {
                 return;
             }
             let mut bytes = spare.try_recv().unwrap_or_default();
-            let read = self.read_sample(task.batch.samples[task.slot].sample as usize, &mut bytes);
+            let place = task.batch.samples[task.slot];
+            let read = self.read_sample(place.sample as usize, place.key(self.spec.seed, Purpose::Augment), &mut bytes);
             if out.send(Loaded { task, bytes, read }).is_err() {
                 return;
             }
         }
     }
 
-    fn read_sample(&self, sample: usize, bytes: &mut Vec<u8>) -> Result<Encoding, ReadError> {
+    /// Reads a sample, or the part of it that the draws of `key` make of it.
+    fn read_sample(&self, sample: usize, key: Key, bytes: &mut Vec<u8>) -> Result<Encoding, ReadError> {
         let began = Instant::now();
-        let read = self.source.read(sample, bytes);
+        let wanted = |width, height| self.spec.transform.wanted(width, height, key).pixels;
+        let read = self.source.read(sample, Wants::new(&wanted), bytes);
         self.stats.spent(Clock::Reading, began.elapsed());
         self.stats.count_bytes(bytes.len());
         read
@@ -268,7 +277,7 @@ impl<'a> Loader<'a> {
                 return Err(DataError::AllBad { len, name: name.into_owned(), bad });
             };
             sample = next;
-            *read = self.read_sample(sample, bytes);
+            *read = self.read_sample(sample, key, bytes);
         }
     }
 

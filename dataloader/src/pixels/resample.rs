@@ -5,8 +5,8 @@ use fast_image_resize::pixels::U8x4;
 use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::CropBox;
-use crate::crop::{View, Window};
-use crate::decode::{PIXEL_BYTES, Rgbx};
+use crate::pixels::crop::{View, Window};
+use crate::pixels::decode::{PIXEL_BYTES, Rgbx};
 
 /// How pixels are interpolated, with PIL's kernels: support grows with the reduction, so that nothing aliases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -122,7 +122,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::crop::Wanted;
+    use crate::pixels::crop::Wanted;
 
     proptest! {
         /// Whatever the sides and the window, nothing panics, and a plain colour stays what it is.

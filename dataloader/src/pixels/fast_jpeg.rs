@@ -2,8 +2,8 @@
 
 use jpeg::{Damage, DecodeOptions, JpegError, PixelFormat, RegionInfo, Scale};
 
-use crate::crop::{View, Wanted};
-use crate::decode::Rgbx;
+use crate::pixels::crop::{View, Wanted};
+use crate::pixels::decode::Rgbx;
 use crate::{BadImage, CropBox, Decode, Reason};
 
 /// libjpeg-turbo's decoder, made when the first JPEG comes.

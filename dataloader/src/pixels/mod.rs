@@ -1,0 +1,15 @@
+//! From the bytes of one image to the pixels that a model sees: crop, decode, resize, normalise.
+
+pub(crate) mod crop;
+pub(crate) mod decode;
+mod fast_jpeg;
+pub(crate) mod resample;
+#[cfg(test)]
+mod torchvision;
+mod transform;
+mod truncation;
+
+pub use crop::CropBox;
+pub use decode::{Decode, MAX_PIXELS};
+pub use resample::Filter;
+pub use transform::{Crop, Pixels, Preparer, Transform};
