@@ -13,6 +13,7 @@
 
 pub mod augment;
 mod chores;
+mod configured;
 mod error;
 mod order;
 mod pipeline;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use dataloader::{DataError, DatasetSpec, SourceKind};
-use plan::config::{Config, Source};
+use dataloader::{DataError, DatasetSpec};
+use plan::config::Config;
 use plan::{DataFacts, Plan};
 
 use crate::ending::Ending;
@@ -18,7 +18,7 @@ pub fn config(path: &Path, sets: &[String]) -> Result<Config, Ending> {
 
 /// Opens the data set (exit 3 when it is missing or wrong), and says in words what it holds.
 pub fn data(config: &Config) -> Result<(DataFacts, String), Ending> {
-    let dataset = dataloader::open(&spec(config)).map_err(|error| match error {
+    let dataset = dataloader::open(&DatasetSpec::configured(config)).map_err(|error| match error {
         DataError::SubsetTooLarge { .. } => Ending::config(error),
         error => Ending::data(error),
     })?;
@@ -43,20 +43,4 @@ pub fn plan(config: Config, facts: Option<DataFacts>, nproc: usize) -> Result<St
     let plan = Plan::resolve(config, facts.unwrap_or(ELSEWHERE), nproc).map_err(Ending::config)?;
     let steps = facts.map_or(String::new(), |_| format!("{} steps of ", plan.total_steps));
     Ok(format!("{}, {steps}{} images, {} on each rank", plan.config.model.name, plan.global_batch, plan.rank_batch))
-}
-
-fn spec(config: &Config) -> DatasetSpec {
-    let data = &config.data;
-    DatasetSpec {
-        kind: match data.source {
-            Source::Folder => SourceKind::Folder,
-            Source::Cifar10 => SourceKind::Cifar10,
-            Source::Cifar100 => SourceKind::Cifar100,
-        },
-        path: data.path.clone(),
-        train_dir: data.train_dir.clone(),
-        val_dir: data.val_dir.clone(),
-        subset: data.subset,
-        seed: config.seed,
-    }
 }

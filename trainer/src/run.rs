@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use collectives::{Communicator, Phase};
-use dataloader::{Dataset, LoaderStats, with_batches};
+use dataloader::{Dataset, DatasetSpec, LoaderStats, with_batches};
 use metrics::{
     Endpoint, Event, Identity, JsonLines, Metrics, Progress, ProgressMode, Recorder, RunShape, Target, draw_curves,
 };
@@ -61,7 +61,7 @@ pub fn train(
     let folder = RunFolder::new(options.run_dir.as_deref(), &config.name);
     communicator.all_equal(Phase::new("config check"), config.to_toml().as_bytes())?;
     let threads = use_threads(&config, world);
-    let dataset = dataloader::open(&loading::dataset_spec(&config))?;
+    let dataset = dataloader::open(&DatasetSpec::configured(&config))?;
     let plan = Plan::resolve(config, facts(&dataset), communicator.size())?;
     let aside = prepare_folder(&folder, &plan, &options.resume, communicator)?;
     logging::begin(&folder.log(communicator.rank())).map_err(|error| Failure::new(Exit::Retry, error))?;
