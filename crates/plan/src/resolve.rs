@@ -16,11 +16,16 @@ pub struct DataFacts {
     pub num_classes: usize,
 }
 
+/// Keeps 0.3 epochs of 1000 samples at 300 of them, though 0.3 is no binary fraction.
+const STEP_ALLOWANCE: f64 = 1e-9;
+
 /// Something that happens again and again, and always after the last step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// A fraction of a step is kept, so that the third of three epochs ends where the run ends and not a step before it.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Every {
-    /// Steps from one time to the next; 0 = only after the last step.
-    pub steps: u64,
+    /// Steps from one time to the next, at least 1; 0 = only after the last step.
+    pub steps: f64,
     /// The last step of the run.
     pub total: u64,
 }
@@ -79,18 +84,17 @@ impl Plan {
         let model = models::configured(&config.model, facts.num_classes).map_err(|bad| config.bad_model(bad))?;
 
         let steps = |epochs: f64| epochs * facts.train_samples as f64 / global_batch as f64;
-        // The small allowance keeps 0.3 epochs of 1000 samples at 300 of them, though 0.3 is no binary fraction.
-        let curve_steps = ((steps(config.schedule.epochs) - 1e-9).ceil() as u64).max(1);
+        let curve_steps = ((steps(config.schedule.epochs) - STEP_ALLOWANCE).ceil() as u64).max(1);
         let warmup_steps = (steps(config.schedule.warmup_epochs).round() as u64).min(curve_steps);
         let total_steps = match config.schedule.max_steps {
             0 => curve_steps,
             max_steps => curve_steps.min(max_steps),
         };
-        let every = |steps: u64| Every { steps, total: total_steps };
-        let every_epochs = |epochs: f64| every(if epochs == 0.0 { 0 } else { (steps(epochs).round() as u64).max(1) });
+        let every = |steps: f64| Every { steps, total: total_steps };
+        let every_epochs = |epochs: f64| every(if epochs == 0.0 { 0.0 } else { steps(epochs).max(1.0) });
         let checkpoint = match config.checkpoint.every_steps {
             0 => every_epochs(config.checkpoint.every_epochs),
-            steps => every(steps),
+            steps => every(steps as f64),
         };
         Ok(Plan {
             facts,
@@ -103,7 +107,7 @@ impl Plan {
             rank_batch: global_batch / world_size,
             micro_batch: global_batch / world_size / accumulation,
             accumulation,
-            log: every(config.log.every_steps),
+            log: every(config.log.every_steps as f64),
             eval: every_epochs(config.eval.every_epochs),
             checkpoint,
             config,
@@ -140,7 +144,9 @@ impl Plan {
 impl Every {
     /// Whether it is due once `step` steps are done.
     pub fn due(&self, step: u64) -> bool {
-        step > 0 && (step == self.total || (self.steps > 0 && step.is_multiple_of(self.steps)))
+        // How many times it is due up to a step: once for every whole interval.
+        let times = |step: u64| (step as f64 / self.steps + STEP_ALLOWANCE).floor();
+        step > 0 && (step == self.total || (self.steps > 0.0 && times(step) > times(step - 1)))
     }
 }
 

@@ -53,9 +53,9 @@ fn epochs_become_steps_once() {
     let plan = resolve(&sets, 1437, 2);
     assert_eq!(plan.total_steps, 899); // 898.125 steps hold 40 epochs: the last batch reaches into the next
     assert_eq!((plan.curve_steps, plan.warmup_steps), (899, 90));
-    assert_eq!(plan.log, Every { steps: 10, total: 899 });
-    assert_eq!(plan.eval, Every { steps: 11, total: 899 });
-    assert_eq!(plan.checkpoint, Every { steps: 22, total: 899 });
+    assert_eq!(plan.log, Every { steps: 10.0, total: 899 });
+    assert_eq!(plan.eval, Every { steps: 1437.0 / 128.0, total: 899 });
+    assert_eq!(plan.checkpoint, Every { steps: 1437.0 / 64.0, total: 899 });
     assert!((plan.epoch_of(899) - 899.0 * 64.0 / 1437.0).abs() < 1e-12);
     assert!((plan.steps_per_epoch() - 1437.0 / 64.0).abs() < 1e-12);
 }
@@ -67,6 +67,14 @@ fn whole_epochs_need_no_extra_step() {
             .total_steps
     };
     assert_eq!([steps("3"), steps("0.3"), steps("0.7"), steps("2.3"), steps("0.0001")], [30, 3, 7, 23, 1]);
+}
+
+/// 195.3 steps an epoch: counted in 195s, the third epoch would end one step before the run, and be evaluated twice.
+#[test]
+fn the_end_of_the_last_epoch_is_the_end_of_the_run() {
+    let plan = resolve(&["train.batch_size=256", "schedule.epochs=3", "schedule.warmup_epochs=0.3"], 50_000, 2);
+    let due: Vec<u64> = (0..=plan.total_steps).filter(|&step| plan.eval.due(step)).collect();
+    assert_eq!(due, [196, 391, 586]);
 }
 
 #[test]
@@ -90,11 +98,12 @@ fn max_steps_ends_early_on_the_same_curve() {
 #[test]
 fn what_is_due_is_due_at_multiples_and_at_the_end() {
     let due = |every: Every| (0..=10).filter(|&step| every.due(step)).collect::<Vec<_>>();
-    assert_eq!(due(Every { steps: 4, total: 10 }), [4, 8, 10]);
-    assert_eq!(due(Every { steps: 5, total: 10 }), [5, 10]);
-    assert_eq!(due(Every { steps: 0, total: 10 }), [10]);
+    assert_eq!(due(Every { steps: 4.0, total: 10 }), [4, 8, 10]);
+    assert_eq!(due(Every { steps: 5.0, total: 10 }), [5, 10]);
+    assert_eq!(due(Every { steps: 10.0 / 3.0 - 1e-12, total: 10 }), [4, 7, 10]);
+    assert_eq!(due(Every { steps: 0.0, total: 10 }), [10]);
     let plan = resolve(&["checkpoint.every_steps=7", "eval.every_epochs=0", "train.batch_size=10"], 1000, 1);
-    assert_eq!((plan.checkpoint.steps, plan.eval.steps), (7, 0));
+    assert_eq!((plan.checkpoint.steps, plan.eval.steps), (7.0, 0.0));
 }
 
 #[test]
