@@ -94,7 +94,9 @@ fn bad_images_are_replaced_counted_and_listed_and_odd_ones_decode() {
     for (file, reason) in [("cut.JPEG", "truncated"), ("empty.JPEG", "empty"), ("text.JPEG", "not-an-image")] {
         assert!(listed.lines().any(|line| line.contains(file) && line.contains(reason)), "{file} {reason}\n{listed}");
     }
-    assert_eq!(workshop.summary("run")["steps"], 16);
+    let summary = workshop.summary("run");
+    assert_eq!(summary["steps"], 16);
+    assert!(summary["versions"]["mpi"].as_str().is_some_and(|mpi| mpi.contains("MPI")), "{summary}");
 }
 
 #[test]

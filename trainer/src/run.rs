@@ -97,7 +97,8 @@ pub fn train(
     if communicator.rank() == 0 {
         let last = evaluation.last().map(|(accuracy, _)| accuracy);
         let resumed_from = chosen.origin.map(|(step, _)| step);
-        let summary = summarize(&plan, &state, &telemetry, last.as_ref(), resumed_from, threads);
+        let summary =
+            summarize(&plan, &state, &telemetry, last.as_ref(), resumed_from, threads, communicator.library());
         summary.write(&folder.summary()).map_err(|error| Failure::new(Exit::Retry, error))?;
         if let Err(error) = draw_curves(&folder.metrics(), &folder.curves()) {
             telemetry.notice(&format!("the curves could not be drawn: {error}"));

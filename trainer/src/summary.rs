@@ -15,6 +15,7 @@ pub fn summarize(
     last: Option<&Accuracy>,
     resumed_from: Option<u64>,
     threads: usize,
+    mpi: Option<&str>,
 ) -> Summary {
     Summary {
         name: plan.config.name.clone(),
@@ -38,7 +39,7 @@ pub fn summarize(
         versions: Versions {
             rectify: crate::VERSION.to_owned(),
             libtorch: crate::LIBTORCH_VERSION.to_owned(),
-            mpi: None,
+            mpi: mpi.map(str::to_owned),
         },
     }
 }

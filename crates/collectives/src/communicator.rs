@@ -25,6 +25,11 @@ pub trait Communicator: Send + Sync {
     /// How many ranks there are.
     fn size(&self) -> usize;
 
+    /// The library that carries the messages, with its version ("Open MPI v4.1.4"); `None` where none is needed.
+    fn library(&self) -> Option<&str> {
+        None
+    }
+
     /// Begins to reduce `buffer` over all ranks and returns at once; the communication thread does the work. Several may
     /// be in flight: they run in order. This is the call for gradients: a backend for devices takes their buffers here.
     fn start_all_reduce(&self, phase: Phase, buffer: Buffer, reduction: Reduction) -> Pending;

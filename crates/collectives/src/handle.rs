@@ -38,6 +38,7 @@ impl Control {
 pub(crate) struct Handle {
     rank: usize,
     size: usize,
+    library: Option<String>,
     requests: Option<Sender<Request>>,
     control: Arc<Control>,
     thread: Option<JoinHandle<()>>,
@@ -59,7 +60,7 @@ impl Handle {
         let engine_control = control.clone();
         let body = move || match make_link() {
             Ok(link) => {
-                let _ = connected.send(Ok((link.rank(), link.size())));
+                let _ = connected.send(Ok((link.rank(), link.size(), link.library())));
                 Engine::new(link, queue, engine_control, timeout).run();
             }
             Err(error) => {
@@ -70,11 +71,11 @@ impl Handle {
             .name("communication".into())
             .spawn(body)
             .map_err(|error| CommError::Connect { reason: format!("no thread: {error}"), transient: true })?;
-        let (rank, size) = connection.recv_timeout(timeout).map_err(|_| CommError::Connect {
+        let (rank, size, library) = connection.recv_timeout(timeout).map_err(|_| CommError::Connect {
             reason: format!("the ranks did not all start within {:.1} s", timeout.as_secs_f64()),
             transient: true,
         })??;
-        Ok(Handle { rank, size, requests: Some(requests), control, thread: Some(thread) })
+        Ok(Handle { rank, size, library, requests: Some(requests), control, thread: Some(thread) })
     }
 
     fn submit(&self, request: Request) {
@@ -102,6 +103,10 @@ impl Communicator for Handle {
 
     fn size(&self) -> usize {
         self.size
+    }
+
+    fn library(&self) -> Option<&str> {
+        self.library.as_deref()
     }
 
     fn start_all_reduce(&self, phase: Phase, buffer: Buffer, reduction: Reduction) -> Pending {

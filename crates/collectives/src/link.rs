@@ -22,6 +22,11 @@ pub(crate) trait Link {
 
     fn size(&self) -> usize;
 
+    /// The library below, with its version, where there is one.
+    fn library(&self) -> Option<String> {
+        None
+    }
+
     /// Whether [`Link::send`] may be called.
     fn can_send(&mut self) -> bool;
 

@@ -121,6 +121,12 @@ impl Link for MpiLink {
         self.size
     }
 
+    fn library(&self) -> Option<String> {
+        let words = mpi::environment::library_version().ok()?;
+        // "Open MPI v4.1.4, package: …": what follows the comma says who built it.
+        words.split([',', '\n', '\0']).next().map(|name| name.trim().to_owned())
+    }
+
     fn can_send(&mut self) -> bool {
         self.sends.len() < MESSAGES_UNDER_WAY
     }
