@@ -16,6 +16,12 @@ pub struct Arguments {
     /// Decode threads; 0 means one a core.
     #[arg(long, default_value_t = 0)]
     workers: usize,
+    /// Keep each decode thread on one core.
+    #[arg(long)]
+    pin_workers: bool,
+    /// Reading threads: how many files are read at once.
+    #[arg(long, default_value_t = 1)]
+    readers: usize,
     /// Pixels of a side of the result.
     #[arg(long, default_value_t = 224)]
     size: u32,
@@ -25,6 +31,9 @@ pub struct Arguments {
     /// How long to measure.
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
+    /// Print one line of JSON instead.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Measures, and prints what was found.
@@ -37,9 +46,19 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         ..Transform::center(arguments.size, 1.0)
     };
     let once = LoaderSpec::once(transform, arguments.batch);
-    let spec = LoaderSpec { order: Order::Shuffled, workers: arguments.workers, ..once };
+    let &Arguments { workers, pin_workers, readers, .. } = arguments;
+    let spec = LoaderSpec { order: Order::Shuffled, workers, pin_workers, readers, ..once };
     let duration = Duration::try_from_secs_f64(arguments.seconds).context("--seconds")?;
     let report = bench::run(dataset.train.as_ref(), &spec, duration)?;
+    if arguments.json {
+        println!("{}", report.to_json());
+    } else {
+        print(&report);
+    }
+    Ok(Exit::Done)
+}
+
+fn print(report: &bench::Report) {
     println!("{:10.1} images/s", report.images_per_second());
     for (stage, milliseconds) in report.stages_ms {
         println!("{milliseconds:10.3} ms an image: {stage}");
@@ -47,6 +66,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     if let Some(cores) = report.cores_used {
         println!("{cores:10.2} cores used");
     }
-    println!("bottleneck: {}", report.bottleneck);
-    Ok(Exit::Done)
+    println!("{:10.0} ms to the first batch", 1e3 * report.first_batch_seconds);
+    println!("bottleneck: {}", report.explanation());
 }
