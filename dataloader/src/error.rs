@@ -102,6 +102,16 @@ pub enum DataError {
         /// Why it is bad.
         bad: BadImage,
     },
+    /// An image is bad, and the policy is to end the run then.
+    #[error(
+        "{name} is bad ({bad}), and data.bad is \"fail\": repair or remove that file, or set data.bad to \"replace\" or \"skip\""
+    )]
+    BadImage {
+        /// The image.
+        name: String,
+        /// Why it is bad.
+        bad: BadImage,
+    },
     /// The loader was asked for something that does not fit together: a mistake of the caller.
     #[error("loader: {field}: {problem}")]
     InvalidSpec {
@@ -157,7 +167,7 @@ pub struct ReadError {
     pub source: io::Error,
 }
 
-/// Why an image is replaced by another.
+/// Why an image is bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Reason {

@@ -23,6 +23,6 @@ mod source;
 pub use chores::{bench, sample};
 pub use error::{BadImage, DataError, ReadError, Reason};
 pub use order::{Draw, Order, SampleKey, Share, Stream};
-pub use pipeline::{BatchMemory, Batches, Lease, LoaderSpec, LoaderStats, with_batches};
+pub use pipeline::{BadPolicy, BatchMemory, Batches, Lease, LoaderSpec, LoaderStats, SKIPPED, with_batches};
 pub use pixels::{Crop, CropBox, Decode, Filter, MAX_PIXELS, Pixels, Preparer, Transform};
 pub use source::{Dataset, DatasetSpec, Encoding, Source, SourceKind, Split, Wants, open};

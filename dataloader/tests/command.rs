@@ -41,6 +41,21 @@ fn bench_measures_every_stage_and_names_the_bottleneck() {
     for expected in ["images/s", "storage", "decode", "resize", "write", "bottleneck: "] {
         assert!(said.contains(expected), "no {expected} in {said}");
     }
+    let output = rectify_data(&[
+        "bench",
+        folder,
+        "--workers",
+        "1",
+        "--readers",
+        "64",
+        "--size",
+        "32",
+        "--seconds",
+        "0.2",
+        "--json",
+    ]);
+    let line: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
+    assert!(line["images_per_second"].as_f64() > Some(0.0) && line["readers"]["threads"] == 64, "{line}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! This rank's loaders: the endless training stream, and its share of the validation set.
 
 use collectives::Communicator;
-use dataloader::{Decode, LoaderSpec, Order, Transform};
+use dataloader::{LoaderSpec, Order, Transform};
 use plan::Plan;
 
 use crate::run_folder::RunFolder;
@@ -29,18 +29,15 @@ pub fn memories(plan: &Plan) -> usize {
 }
 
 fn spec(plan: &Plan, ranks: &dyn Communicator, folder: &RunFolder) -> LoaderSpec {
+    let transform = Transform::evaluation(&plan.config, plan.model.image_size() as u32);
     LoaderSpec {
         seed: plan.config.seed,
-        order: Order::Sequential,
-        transform: Transform::evaluation(&plan.config, plan.model.image_size() as u32),
         global_batch: plan.global_batch,
         rank: ranks.rank(),
         world_size: ranks.size(),
-        micro_batch: plan.micro_batch,
-        start_step: 0,
         workers: plan.config.data.workers,
         readers: plan.config.data.readers,
-        decode: Decode::default(),
         bad_images: Some(folder.bad_images(ranks.rank())),
+        ..LoaderSpec::once(transform, plan.micro_batch)
     }
 }

@@ -1,4 +1,4 @@
-//! The ledger of bad images: which samples are known to be bad, counted and listed once each.
+//! Bad images: what becomes of their places, and the ledger that counts and lists each of them once.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -8,21 +8,50 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{BadImage, LoaderStats, Reason};
 
+/// What becomes of a sample whose image is bad.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum BadPolicy {
+    /// The next good image of the source takes its place, label included, with the draws of the planned sample. Every
+    /// batch stays whole.
+    #[default]
+    Replace,
+    /// Its place stays empty: zeros for pixels, [`SKIPPED`](crate::SKIPPED) for a label.
+    Skip,
+    /// The loader ends with [`DataError::BadImage`](crate::DataError::BadImage).
+    Fail,
+}
+
+impl BadPolicy {
+    fn done(self) -> &'static str {
+        match self {
+            BadPolicy::Replace => "replaced by the next good one",
+            BadPolicy::Skip => "left out",
+            BadPolicy::Fail => "ends the run",
+        }
+    }
+}
+
 /// The bad images of one source, as far as one loader has met them.
 pub(crate) struct BadImages {
+    policy: BadPolicy,
     list: Option<PathBuf>,
     known: Mutex<BTreeMap<usize, Reason>>,
 }
 
 impl BadImages {
-    /// An empty ledger that also appends to the file `list`.
-    pub(crate) fn new(list: Option<PathBuf>) -> BadImages {
-        BadImages { list, known: Mutex::new(BTreeMap::new()) }
+    /// An empty ledger that also appends to the file `list`, and says what `policy` does.
+    pub(crate) fn new(policy: BadPolicy, list: Option<PathBuf>) -> BadImages {
+        BadImages { policy, list, known: Mutex::new(BTreeMap::new()) }
     }
 
     /// True where `sample` was found to be bad before.
     pub(crate) fn is_known(&self, sample: usize) -> bool {
         self.lock().contains_key(&sample)
+    }
+
+    /// How many different bad images there are.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
     }
 
     /// Notes that `sample` is bad; the first time it is counted, logged and listed.
@@ -32,7 +61,7 @@ impl BadImages {
             return;
         }
         stats.count_bad(bad.reason);
-        tracing::warn!("bad image replaced by the next good one: {name}: {bad}");
+        tracing::warn!("bad image {}: {name}: {bad}", self.policy.done());
         if let Some(list) = &self.list
             && let Err(error) = append_once(list, name, bad.reason)
         {

@@ -1,6 +1,5 @@
 //! The caller's end of a loader: batches in order, in memory that is leased and given back.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -9,8 +8,14 @@ use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender};
 
+use crate::pipeline::seat::Batch;
 use crate::pipeline::stats::Clock;
 use crate::{DataError, LoaderStats, SampleKey};
+
+/// The label of a sample that was left out because its image is bad; its pixels are zeros. See [`BadPolicy::Skip`].
+///
+/// [`BadPolicy::Skip`]: crate::BadPolicy::Skip
+pub const SKIPPED: i64 = -1;
 
 /// Memory for one batch, supplied by the caller: a tensor's, pinned, or a plain vector.
 pub trait BatchMemory: Send {
@@ -37,23 +42,16 @@ impl<M: BatchMemory> BatchMemory for &mut M {
     }
 }
 
-/// A whole batch on its way to the caller.
-pub(crate) struct Filled<M> {
-    pub(crate) index: u64,
-    pub(crate) memory: M,
-    pub(crate) labels: Vec<i64>,
-    pub(crate) samples: Vec<SampleKey>,
-}
-
 /// The batches of a running loader.
 pub struct Batches<'a, M: BatchMemory> {
     /// Whole batches in any order, or the error that ends the loader.
-    pub(crate) filled: Receiver<Result<Filled<M>, DataError>>,
-    pub(crate) free: Sender<M>,
+    pub(crate) filled: Receiver<Result<Batch<M>, DataError>>,
+    pub(crate) free: Sender<Batch<M>>,
     /// Dropped with `self`: the sign for all threads to end.
     pub(crate) _stop: Sender<()>,
     pub(crate) stats: &'a LoaderStats,
-    pub(crate) early: BTreeMap<u64, Filled<M>>,
+    /// Whole batches that came before their turn; at most one a buffer.
+    pub(crate) early: Vec<Batch<M>>,
     pub(crate) next: u64,
     /// How many batches there are, where the order ends.
     pub(crate) end: Option<u64>,
@@ -82,24 +80,23 @@ impl<M: BatchMemory> Batches<'_, M> {
             return Err(DataError::AllLeased { buffers: self.buffers });
         }
         let began = Instant::now();
-        let filled = self.wait();
+        let whole = self.wait();
         self.stats.spent(Clock::ConsumerWait, began.elapsed());
-        let Filled { memory, labels, samples, .. } = filled.inspect_err(|_| self.failed = true)?;
+        let whole = whole.inspect_err(|_| self.failed = true)?;
         self.next += 1;
         self.stats.batches_taken(1);
         self.stats.count_batch();
         self.leased.fetch_add(1, Ordering::AcqRel);
         let (free, leased) = (self.free.clone(), Arc::clone(&self.leased));
-        Ok(Some(Lease { memory: Some(memory), labels, samples, free, leased }))
+        Ok(Some(Lease { batch: Some(whole), free, leased }))
     }
 
-    fn wait(&mut self) -> Result<Filled<M>, DataError> {
+    fn wait(&mut self) -> Result<Batch<M>, DataError> {
         loop {
-            if let Some(filled) = self.early.remove(&self.next) {
-                return Ok(filled);
+            if let Some(place) = self.early.iter().position(|batch| batch.index == self.next) {
+                return Ok(self.early.swap_remove(place));
             }
-            let filled = self.filled.recv().map_err(|_| DataError::Stopped)??;
-            self.early.insert(filled.index, filled);
+            self.early.push(self.filled.recv().map_err(|_| DataError::Stopped)??);
         }
     }
 }
@@ -113,32 +110,35 @@ impl<M: BatchMemory> Drop for Batches<'_, M> {
 
 /// One batch, in memory that goes back to the loader when the lease is dropped. May be sent to another thread.
 pub struct Lease<M: BatchMemory> {
-    memory: Option<M>,
-    labels: Vec<i64>,
-    samples: Vec<SampleKey>,
-    free: Sender<M>,
+    /// There until the lease is dropped.
+    batch: Option<Batch<M>>,
+    free: Sender<Batch<M>>,
     leased: Arc<AtomicUsize>,
 }
 
 impl<M: BatchMemory> Lease<M> {
-    /// How many samples the batch has: the micro-batch, or fewer at the end of a sequential order.
+    /// How many samples the batch has: the micro-batch, or fewer at the end of a sequential order. Skipped ones count.
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.batch().labels.len()
     }
 
     /// Never true: there are no empty batches.
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.batch().labels.is_empty()
     }
 
-    /// The labels, one a sample; of the replacement where a bad image was replaced.
+    /// The labels, one a sample; of the replacement where a bad image was replaced, [`SKIPPED`] where it was left out.
     pub fn labels(&self) -> &[i64] {
-        &self.labels
+        &self.batch().labels
     }
 
     /// The samples' places in the stream, from which all random choices made for them follow.
     pub fn samples(&self) -> &[SampleKey] {
-        &self.samples
+        &self.batch().samples
+    }
+
+    fn batch(&self) -> &Batch<M> {
+        self.batch.as_ref().expect("taken only by drop")
     }
 }
 
@@ -146,28 +146,31 @@ impl<M: BatchMemory> Deref for Lease<M> {
     type Target = M;
 
     fn deref(&self) -> &M {
-        self.memory.as_ref().expect("taken only by drop")
+        &self.batch().memory
     }
 }
 
 impl<M: BatchMemory> DerefMut for Lease<M> {
     fn deref_mut(&mut self) -> &mut M {
-        self.memory.as_mut().expect("taken only by drop")
+        &mut self.batch.as_mut().expect("taken only by drop").memory
     }
 }
 
 impl<M: BatchMemory> Drop for Lease<M> {
     fn drop(&mut self) {
-        if let Some(memory) = self.memory.take() {
+        if let Some(batch) = self.batch.take() {
             self.leased.fetch_sub(1, Ordering::AcqRel);
             // Where the loader has ended, nobody waits for the memory.
-            let _ = self.free.send(memory);
+            let _ = self.free.send(batch);
         }
     }
 }
 
 impl<M: BatchMemory> fmt::Debug for Lease<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("labels", &self.labels).field("samples", &self.samples).finish_non_exhaustive()
+        f.debug_struct("Lease")
+            .field("labels", &self.labels())
+            .field("samples", &self.samples())
+            .finish_non_exhaustive()
     }
 }

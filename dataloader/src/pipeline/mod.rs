@@ -2,27 +2,41 @@
 
 mod bad;
 mod batches;
+mod budget;
+mod read;
+mod seat;
 mod spec;
 mod stats;
+mod threads;
+mod work;
 
-pub use batches::{BatchMemory, Batches, Lease};
+pub use bad::BadPolicy;
+pub use batches::{BatchMemory, Batches, Lease, SKIPPED};
 pub use spec::LoaderSpec;
 pub use stats::LoaderStats;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
-use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded, select};
+use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 use crossbeam::thread::{Scope, scope};
-use random::{Key, Purpose};
+use crossbeam::utils::CachePadded;
 
 use crate::pipeline::bad::BadImages;
-use crate::pipeline::batches::Filled;
-use crate::pipeline::stats::Clock;
+use crate::pipeline::budget::Budget;
+use crate::pipeline::read::Loaded;
+use crate::pipeline::seat::{Batch, Seat};
+use crate::pipeline::threads::pin;
 use crate::pixels::decode::panic_message;
-use crate::{BadImage, DataError, Encoding, Preparer, ReadError, Reason, SampleKey, Source, Stream, Wants};
+use crate::{DataError, SampleKey, Source};
+
+/// Encoded bytes that may wait for a worker: room for some thousand photographs, however many readers there are.
+const READ_AHEAD_BYTES: usize = 256 << 20;
+
+/// Files that may wait for a worker, at least. Short queues would cost throughput where threads are woken late, as on a
+/// machine that is busy with other work: each wake-up must find work for a while.
+const READ_AHEAD_FILES: usize = 64;
 
 /// Runs `body` with a loader beside it: threads that fill `memory` with the batches of `spec`, in order.
 ///
@@ -44,7 +58,14 @@ pub fn with_batches<M: BatchMemory, R>(
     if source.is_empty() {
         return Err(DataError::InvalidSpec { field: "source", problem: "it has no samples".to_owned() });
     }
-    let loader = Loader { source, spec, stats, bad: BadImages::new(spec.bad_images.clone()) };
+    let loader = Loader {
+        source,
+        spec,
+        stats,
+        bad: BadImages::new(spec.bad, spec.bad_images.clone()),
+        budget: Budget::new(READ_AHEAD_BYTES),
+        seats: memory.iter().map(|_| CachePadded::default()).collect(),
+    };
     let run = scope(|scope| {
         let mut batches = loader.start(scope, memory)?;
         Ok(body(&mut batches))
@@ -74,59 +95,45 @@ fn panicked(thread: &'static str, message: &str) -> DataError {
     DataError::WorkerPanicked { thread, message: message.to_owned() }
 }
 
-/// A batch that is being filled.
-struct Filling<M> {
-    index: u64,
-    samples: Vec<SampleKey>,
-    content: Mutex<Content<M>>,
-}
-
-struct Content<M> {
-    memory: Option<M>,
-    labels: Vec<i64>,
-    missing: usize,
-}
-
-/// One sample to prepare, and its place in its batch.
-struct Task<M> {
-    batch: Arc<Filling<M>>,
+/// One sample to prepare, and its place in the batch at a seat.
+#[derive(Clone, Copy)]
+struct Task {
+    seat: usize,
     slot: usize,
-}
-
-/// A task with the bytes of its sample.
-struct Loaded<M> {
-    task: Task<M>,
-    bytes: Vec<u8>,
-    read: Result<Encoding, ReadError>,
+    place: SampleKey,
 }
 
 /// What all threads share.
-struct Loader<'a> {
+struct Loader<'a, M> {
     source: &'a dyn Source,
     spec: &'a LoaderSpec,
     stats: &'a LoaderStats,
     bad: BadImages,
+    budget: Budget,
+    /// One for each buffer.
+    seats: Vec<CachePadded<Seat<M>>>,
 }
 
-type Outcome<M> = Result<Filled<M>, DataError>;
+type Outcome<M> = Result<Batch<M>, DataError>;
 
-impl<'a> Loader<'a> {
+impl<'a, M: BatchMemory> Loader<'a, M> {
     /// Starts all threads. They end when the returned [`Batches`] is dropped, or when nobody is left to work for.
-    fn start<'env, M: BatchMemory + 'env>(
-        &'env self,
-        scope: &Scope<'env>,
-        memory: Vec<M>,
-    ) -> Result<Batches<'a, M>, DataError> {
+    fn start<'env>(&'env self, scope: &Scope<'env>, memory: Vec<M>) -> Result<Batches<'a, M>, DataError> {
         let (readers, workers) = (self.spec.reader_threads(), self.spec.worker_threads());
         let buffers = memory.len();
         let (free_in, free) = bounded(buffers);
-        let (stop_in, stop) = bounded::<()>(0);
-        let (task_in, tasks) = bounded::<Task<M>>(2 * readers);
-        let (loaded_in, loaded) = bounded::<Loaded<M>>(2 * workers + readers);
-        let (spare_in, spare) = bounded::<Vec<u8>>(4 * workers + 4 * readers);
+        // Of one place, not none: waiting for a channel of none takes memory.
+        let (stop_in, stop) = bounded::<()>(1);
+        let ahead = READ_AHEAD_FILES.max(2 * (workers + readers));
+        let (task_in, tasks) = bounded::<Task>(ahead);
+        let (loaded_in, loaded) = bounded::<Loaded>(ahead);
+        // Never full: at most one vector a file that waits, is read or is decoded.
+        let (spare_in, spare) = bounded::<Vec<u8>>(ahead + workers + readers);
         // Never full: at most every buffer and one error a thread.
         let (filled_in, filled) = bounded::<Outcome<M>>(buffers + readers + workers + 1);
-        for buffer in memory {
+        for (seat, memory) in memory.into_iter().enumerate() {
+            let (labels, samples) = (Vec::new(), Vec::new());
+            let buffer = Batch { seat, index: 0, memory, labels, samples };
             free_in.send(buffer).expect("the receiver is in scope");
         }
         {
@@ -137,183 +144,29 @@ impl<'a> Loader<'a> {
             let (tasks, spare, loaded_in, stop) = (tasks.clone(), spare.clone(), loaded_in.clone(), stop.clone());
             spawn(scope, "reader", &filled_in, move || self.read(&tasks, &spare, &stop, &loaded_in))?;
         }
-        for _ in 0..workers {
+        for worker in 0..workers {
             let (loaded, spare_in, stop, filled_in) =
                 (loaded.clone(), spare_in.clone(), stop.clone(), filled_in.clone());
             let report = filled_in.clone();
-            spawn(scope, "worker", &report, move || self.work(&loaded, &spare_in, &stop, &filled_in))?;
+            spawn(scope, "worker", &report, move || {
+                if self.spec.pin_workers {
+                    pin(worker, workers, self.spec.rank);
+                }
+                self.work(&loaded, &spare_in, &stop, &filled_in);
+            })?;
         }
         Ok(Batches {
             filled,
             free: free_in,
             _stop: stop_in,
             stats: self.stats,
-            early: Default::default(),
+            early: Vec::with_capacity(buffers),
             next: 0,
             end: self.spec.share().batches(self.source.len() as u64),
             buffers,
             leased: Arc::new(AtomicUsize::new(0)),
             failed: false,
         })
-    }
-
-    /// Hands out tasks in order, one batch for each free buffer.
-    fn plan<M: BatchMemory>(&self, free: &Receiver<M>, stop: &Receiver<()>, tasks: &Sender<Task<M>>) {
-        let len = self.source.len() as u64;
-        let share = self.spec.share();
-        let mut stream = Stream::new(self.spec.seed, self.spec.order, len);
-        let mut index = 0;
-        while let Some(positions) = share.positions(index, len) {
-            let began = Instant::now();
-            let memory = select! {
-                recv(free) -> memory => memory.ok(),
-                recv(stop) -> _ => None,
-            };
-            self.stats.spent(Clock::MemoryWait, began.elapsed());
-            let Some(memory) = memory else { return };
-            let samples: Vec<SampleKey> = positions.map(|position| stream.at(position)).collect();
-            let missing = samples.len();
-            let content = Mutex::new(Content { memory: Some(memory), labels: vec![0; missing], missing });
-            let batch = Arc::new(Filling { index, samples, content });
-            for slot in 0..missing {
-                if tasks.send(Task { batch: Arc::clone(&batch), slot }).is_err() {
-                    return;
-                }
-            }
-            index += 1;
-        }
-    }
-
-    /// Reads the bytes of each task's sample.
-    fn read<M>(
-        &self,
-        tasks: &Receiver<Task<M>>,
-        spare: &Receiver<Vec<u8>>,
-        stop: &Receiver<()>,
-        out: &Sender<Loaded<M>>,
-    ) {
-        for task in tasks {
-            if stopping(stop) {
-                return;
-            }
-            let mut bytes = spare.try_recv().unwrap_or_default();
-            let place = task.batch.samples[task.slot];
-            let read = self.read_sample(place.sample as usize, place.key(self.spec.seed, Purpose::Augment), &mut bytes);
-            if out.send(Loaded { task, bytes, read }).is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Reads a sample, or the part of it that the draws of `key` make of it.
-    fn read_sample(&self, sample: usize, key: Key, bytes: &mut Vec<u8>) -> Result<Encoding, ReadError> {
-        let began = Instant::now();
-        let wanted = |width, height| self.spec.transform.wanted(width, height, key).pixels;
-        let read = self.source.read(sample, Wants::new(&wanted), bytes);
-        self.stats.spent(Clock::Reading, began.elapsed());
-        self.stats.count_bytes(bytes.len());
-        read
-    }
-
-    /// Turns bytes into pixels, and sends each batch on when its last sample is there.
-    fn work<M: BatchMemory>(
-        &self,
-        loaded: &Receiver<Loaded<M>>,
-        spare: &Sender<Vec<u8>>,
-        stop: &Receiver<()>,
-        filled: &Sender<Outcome<M>>,
-    ) {
-        let mut preparer = Preparer::new(self.spec.decode);
-        loop {
-            let began = Instant::now();
-            let Ok(mut loaded) = loaded.recv() else { return };
-            self.stats.spent(Clock::WorkerWait, began.elapsed());
-            if stopping(stop) {
-                return;
-            }
-            let began = Instant::now();
-            let whole = self.fill(&mut preparer, &mut loaded);
-            self.stats.spent(Clock::Preparing, began.elapsed());
-            // Where the pool of spare vectors is full, this one is freed.
-            let _ = spare.try_send(loaded.bytes);
-            let Some(outcome) = whole.transpose() else { continue };
-            let failed = outcome.is_err();
-            if outcome.is_ok() {
-                self.stats.batch_ready();
-            }
-            if filled.send(outcome).is_err() || failed {
-                return;
-            }
-        }
-    }
-
-    /// Writes one sample into its place. The batch, where that was its last missing one.
-    ///
-    /// A bad image is replaced by the next good one of the source, with the draws of the planned sample. That holds in
-    /// evaluation too: the number of samples stays the same for any number of ranks, and one of them counts twice.
-    fn fill<M: BatchMemory>(
-        &self,
-        preparer: &mut Preparer,
-        loaded: &mut Loaded<M>,
-    ) -> Result<Option<Filled<M>>, DataError> {
-        let Loaded { task, bytes, read } = loaded;
-        let place = task.batch.samples[task.slot];
-        let key = place.key(self.spec.seed, Purpose::Augment);
-        let len = self.source.len();
-        let mut sample = place.sample as usize;
-        loop {
-            let outcome = match read {
-                Ok(encoding) => self.prepare(preparer, bytes, *encoding, key),
-                Err(error) => Err(BadImage::new(Reason::Unreadable, error)),
-            };
-            let bad = match outcome {
-                Ok(pixels) => return Ok(self.deliver(task, pixels, self.source.label(sample))),
-                Err(bad) => bad,
-            };
-            let name = self.source.name(sample);
-            self.bad.note(sample, &name, &bad, self.stats);
-            let next = (1..len).map(|ahead| (sample + ahead) % len).find(|&next| !self.bad.is_known(next));
-            let Some(next) = next else {
-                return Err(DataError::AllBad { len, name: name.into_owned(), bad });
-            };
-            sample = next;
-            *read = self.read_sample(sample, key, bytes);
-        }
-    }
-
-    /// The pixels of one sample, and how long its two stages took.
-    fn prepare<'p>(
-        &self,
-        preparer: &'p mut Preparer,
-        bytes: &[u8],
-        encoding: Encoding,
-        key: Key,
-    ) -> Result<&'p [u8], BadImage> {
-        let began = Instant::now();
-        let decoded = preparer.decode(bytes, encoding, &self.spec.transform, key);
-        self.stats.spent(Clock::Decoding, began.elapsed());
-        let began = Instant::now();
-        let pixels = preparer.resize(decoded?, &self.spec.transform, key);
-        self.stats.spent(Clock::Resizing, began.elapsed());
-        Ok(pixels)
-    }
-
-    fn deliver<M: BatchMemory>(&self, task: &Task<M>, pixels: &[u8], label: u32) -> Option<Filled<M>> {
-        let began = Instant::now();
-        let image_bytes = self.spec.transform.image_bytes();
-        let mut content = task.batch.content.lock().unwrap_or_else(PoisonError::into_inner);
-        let memory = content.memory.as_mut().expect("taken with the last sample only");
-        self.spec.transform.write(pixels, &mut memory.bytes()[task.slot * image_bytes..][..image_bytes]);
-        self.stats.spent(Clock::Writing, began.elapsed());
-        content.labels[task.slot] = i64::from(label);
-        content.missing -= 1;
-        self.stats.count_image();
-        if content.missing > 0 {
-            return None;
-        }
-        let memory = content.memory.take().expect("used above");
-        let labels = std::mem::take(&mut content.labels);
-        Some(Filled { index: task.batch.index, memory, labels, samples: task.batch.samples.clone() })
     }
 }
 

@@ -1,9 +1,9 @@
 //! What one loader is asked to do, and whether that fits together.
 
 use std::path::PathBuf;
-use std::thread::available_parallelism;
 
-use crate::{DataError, Decode, Order, Share, Transform};
+use crate::pipeline::threads::usable_cores;
+use crate::{BadPolicy, DataError, Decode, Order, Share, Transform};
 
 /// One rank's loader over one source.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,10 +26,14 @@ pub struct LoaderSpec {
     pub start_step: u64,
     /// Decode threads; 0 means one a core that this process may use.
     pub workers: usize,
-    /// Reading threads; 0 means 1.
+    /// Whether each decode thread stays on one core of those that this process may use.
+    pub pin_workers: bool,
+    /// Reading threads, which is how many files are read at once; 0 means 1.
     pub readers: usize,
     /// How much of a JPEG is looked at.
     pub decode: Decode,
+    /// What becomes of a bad image.
+    pub bad: BadPolicy,
     /// Where bad images are listed; `None` lists them nowhere.
     pub bad_images: Option<PathBuf>,
 }
@@ -47,8 +51,10 @@ impl LoaderSpec {
             micro_batch: batch,
             start_step: 0,
             workers: 0,
+            pin_workers: false,
             readers: 1,
             decode: Decode::Region,
+            bad: BadPolicy::Replace,
             bad_images: None,
         }
     }
@@ -71,7 +77,7 @@ impl LoaderSpec {
     }
 
     pub(crate) fn worker_threads(&self) -> usize {
-        if self.workers > 0 { self.workers } else { available_parallelism().map_or(1, usize::from) }
+        if self.workers > 0 { self.workers } else { usable_cores() }
     }
 
     pub(crate) fn reader_threads(&self) -> usize {

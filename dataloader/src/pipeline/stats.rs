@@ -42,7 +42,7 @@ impl LoaderStats {
         LoaderStats::default()
     }
 
-    /// Images written into batches.
+    /// Images written into batches; skipped ones are not among them.
     pub fn images(&self) -> u64 {
         self.images.load(Ordering::Relaxed)
     }
@@ -92,7 +92,7 @@ impl LoaderStats {
         duration(&self.resizing_ns)
     }
 
-    /// Time spent writing pixels into batches, waiting for their locks included, summed over the workers.
+    /// Time spent writing pixels into batches, summed over the workers.
     pub fn writing(&self) -> Duration {
         duration(&self.writing_ns)
     }

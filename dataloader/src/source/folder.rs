@@ -1,12 +1,18 @@
 //! A folder of folders of images, one a class, as torchvision's `ImageFolder` reads it.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::source::manifest::{self, Cache, Manifest};
 use crate::{DataError, Dataset, Encoding, ReadError, Source, Wants};
+
+thread_local! {
+    /// The path of the file that a reader opens, in memory that it keeps.
+    static PATH: RefCell<PathBuf> = RefCell::default();
+}
 
 /// One split of a data set of folders.
 pub(crate) struct ImageFolder {
@@ -75,9 +81,19 @@ impl ImageFolder {
         folder
     }
 
-    fn path(&self, index: usize) -> PathBuf {
+    /// The path of a sample, relative to the root.
+    fn relative(&self, index: usize) -> &str {
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
-        self.root.join(&self.paths[start..self.ends[index]])
+        &self.paths[start..self.ends[index]]
+    }
+
+    fn open_file(&self, index: usize) -> io::Result<File> {
+        PATH.with_borrow_mut(|path| {
+            path.as_mut_os_string().clear();
+            path.push(&self.root);
+            path.push(self.relative(index));
+            File::open(path)
+        })
     }
 }
 
@@ -95,12 +111,12 @@ impl Source for ImageFolder {
     }
 
     fn name(&self, index: usize) -> Cow<'_, str> {
-        Cow::Owned(self.path(index).to_string_lossy().into_owned())
+        Cow::Owned(self.root.join(self.relative(index)).to_string_lossy().into_owned())
     }
 
     fn read(&self, index: usize, _: Wants<'_>, into: &mut Vec<u8>) -> Result<Encoding, ReadError> {
         into.clear();
-        File::open(self.path(index))
+        self.open_file(index)
             .and_then(|mut file| file.read_to_end(into))
             .map(|_| Encoding::File)
             .map_err(|source| ReadError { name: self.name(index).into_owned(), source })
