@@ -20,9 +20,9 @@ mod pipeline;
 mod pixels;
 mod source;
 
-pub use chores::{bench, sample};
+pub use chores::{bench, inspect, sample, show, verify};
 pub use error::{BadImage, DataError, ReadError, Reason};
 pub use order::{Draw, Order, SampleKey, Share, Stream};
 pub use pipeline::{BadPolicy, BatchMemory, Batches, Lease, LoaderSpec, LoaderStats, SKIPPED, with_batches};
-pub use pixels::{Crop, CropBox, Decode, Filter, MAX_PIXELS, Pixels, Preparer, Transform};
+pub use pixels::{Crop, CropBox, Decode, Filter, Format, JpegKind, MAX_PIXELS, Pixels, Preparer, Probe, Transform};
 pub use source::{Dataset, DatasetSpec, Encoding, Source, SourceKind, Split, Wants, open};

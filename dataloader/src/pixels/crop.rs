@@ -131,7 +131,6 @@ impl Wanted {
     }
 
     /// Every pixel of an image.
-    #[cfg(test)]
     pub(crate) fn whole(width: u32, height: u32) -> Wanted {
         Wanted { reduce_to: None, ..Wanted::only(CropBox { top: 0, left: 0, height, width }, 1) }
     }

@@ -180,7 +180,7 @@ fn to_rgbx(raw: &[u8], color: ColorType, into: &mut Vec<u8>) -> Result<(), BadIm
 }
 
 /// The kind of fault that a decoder's error tells of.
-fn bad(error: ImageError) -> BadImage {
+pub(crate) fn bad(error: ImageError) -> BadImage {
     let reason = match &error {
         ImageError::Unsupported(_) => Reason::Unsupported,
         ImageError::Limits(_) => Reason::TooLarge,

@@ -3,6 +3,7 @@
 pub(crate) mod crop;
 pub(crate) mod decode;
 mod fast_jpeg;
+pub(crate) mod probe;
 pub(crate) mod resample;
 #[cfg(test)]
 mod torchvision;
@@ -11,5 +12,6 @@ mod truncation;
 
 pub use crop::CropBox;
 pub use decode::{Decode, MAX_PIXELS};
+pub use probe::{Format, JpegKind, Probe};
 pub use resample::Filter;
 pub use transform::{Crop, Pixels, Preparer, Transform};

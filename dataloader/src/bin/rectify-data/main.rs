@@ -1,7 +1,13 @@
 //! `rectify-data`: chores around data sets, one file a command.
 
 mod bench;
+mod dataset;
+mod histogram;
+mod inspect;
+mod progress;
 mod sample;
+mod show;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -20,12 +26,18 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Sample(sample::Arguments),
+    Inspect(inspect::Arguments),
+    Verify(verify::Arguments),
+    Show(show::Arguments),
     Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Sample(arguments) => sample::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Show(arguments) => show::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     };
     let exit = done.unwrap_or_else(|error| {
