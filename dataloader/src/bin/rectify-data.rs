@@ -1,12 +1,16 @@
 //! `rectify-data`: chores around data sets.
 
+#[path = "rectify-data/pack.rs"]
+mod pack;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use dataloader::{Crop, DatasetSpec, LoaderSpec, Order, Pixels, Transform, bench, open, sample};
+use dataloader::{Crop, DatasetSpec, LoaderSpec, Order, Pixels, SourceKind, Transform, bench, open, sample};
+use plan::config::Source;
 use world::Exit;
 
 /// Looks at, makes and prepares the image sets that Rectify trains on.
@@ -24,14 +28,19 @@ enum Command {
         /// The folder to make; it appears whole or not at all.
         dir: PathBuf,
     },
-    /// Measure the loader on the training images of a folder: random crops, flips and normalisation, as in training.
+    /// Measure the loader on the training images of a data set: random crops, flips and normalisation, as in training.
     Bench(BenchArguments),
+    /// Pack a data set into tar shards (WebDataset) of which the loader reads only what a crop needs.
+    Pack(pack::PackArguments),
 }
 
 #[derive(Args)]
 struct BenchArguments {
-    /// An ImageNet-style folder with `train` and `val`.
+    /// The folder of the data set.
     dir: PathBuf,
+    /// How it is stored, as `data.source` in a config; by default "shards" where it is packed, "folder" otherwise.
+    #[arg(long, value_parser = source)]
+    source: Option<Source>,
     /// Decode threads; 0 means one a core.
     #[arg(long, default_value_t = 0)]
     workers: usize,
@@ -50,6 +59,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Sample { dir } => write_sample(dir),
         Command::Bench(arguments) => measure(&arguments),
+        Command::Pack(arguments) => pack::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -58,6 +68,16 @@ fn main() -> ExitCode {
             ExitCode::from(Exit::Data.code() as u8)
         }
     }
+}
+
+/// The kind of source of that name.
+fn source(name: &str) -> Result<Source, String> {
+    Source::named(name).ok_or_else(|| format!("expected one of {}", Source::names().join(", ")))
+}
+
+/// The data set in a folder, of the kind that was named or that it looks like.
+fn dataset(dir: &std::path::Path, source: Option<Source>) -> DatasetSpec {
+    DatasetSpec { kind: source.map_or_else(|| SourceKind::detect(dir), SourceKind::from), ..DatasetSpec::folder(dir) }
 }
 
 fn write_sample(dir: PathBuf) -> anyhow::Result<()> {
@@ -75,7 +95,7 @@ fn write_sample(dir: PathBuf) -> anyhow::Result<()> {
 }
 
 fn measure(arguments: &BenchArguments) -> anyhow::Result<()> {
-    let dataset = open(&DatasetSpec::folder(&arguments.dir))?;
+    let dataset = open(&dataset(&arguments.dir, arguments.source))?;
     let transform = Transform {
         crop: Crop::RandomResized { scale: [0.08, 1.0], ratio: [3.0 / 4.0, 4.0 / 3.0] },
         flip: 0.5,

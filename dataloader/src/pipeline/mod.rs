@@ -22,7 +22,7 @@ use crate::pipeline::bad::BadImages;
 use crate::pipeline::batches::Filled;
 use crate::pipeline::stats::Clock;
 use crate::pixels::decode::panic_message;
-use crate::{BadImage, DataError, Encoding, Preparer, ReadError, Reason, SampleKey, Source, Stream, Wants};
+use crate::{BadImage, DataError, Decode, Encoding, Preparer, ReadError, Reason, SampleKey, Source, Stream, Wants};
 
 /// Runs `body` with a loader beside it: threads that fill `memory` with the batches of `spec`, in order.
 ///
@@ -209,7 +209,8 @@ impl<'a> Loader<'a> {
     fn read_sample(&self, sample: usize, key: Key, bytes: &mut Vec<u8>) -> Result<Encoding, ReadError> {
         let began = Instant::now();
         let wanted = |width, height| self.spec.transform.wanted(width, height, key).pixels;
-        let read = self.source.read(sample, Wants::new(&wanted), bytes);
+        let wants = if self.spec.decode == Decode::Strict { Wants::EVERYTHING } else { Wants::new(&wanted) };
+        let read = self.source.read(sample, wants, bytes);
         self.stats.spent(Clock::Reading, began.elapsed());
         self.stats.count_bytes(bytes.len());
         read
