@@ -9,16 +9,23 @@ impl DatasetSpec {
     pub fn configured(config: &Config) -> DatasetSpec {
         let data = &config.data;
         DatasetSpec {
-            kind: match data.source {
-                Source::Folder => SourceKind::Folder,
-                Source::Cifar10 => SourceKind::Cifar10,
-                Source::Cifar100 => SourceKind::Cifar100,
-            },
+            kind: data.source.into(),
             path: data.path.clone(),
             train_dir: data.train_dir.clone(),
             val_dir: data.val_dir.clone(),
             subset: data.subset,
             seed: config.seed,
+        }
+    }
+}
+
+impl From<Source> for SourceKind {
+    fn from(source: Source) -> SourceKind {
+        match source {
+            Source::Folder => SourceKind::Folder,
+            Source::Cifar10 => SourceKind::Cifar10,
+            Source::Cifar100 => SourceKind::Cifar100,
+            Source::Shards => SourceKind::Shards,
         }
     }
 }

@@ -82,6 +82,48 @@ pub enum DataError {
         /// The samples there are.
         len: usize,
     },
+    /// The index of a packed split cannot be used.
+    #[error("cannot use the index {}: {problem}; pack the data set again", path.display())]
+    ShardIndex {
+        /// The index.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A shard of a packed split is not the one that its index was made for.
+    #[error("the shard {} does not belong to its index: {problem}; copy or pack the data set again", path.display())]
+    Shard {
+        /// The shard.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A data set cannot be packed there, or so.
+    #[error("cannot pack into {}: {problem}", path.display())]
+    Pack {
+        /// The folder to write.
+        path: PathBuf,
+        /// What is in the way, and what to do.
+        problem: String,
+    },
+    /// An image that cannot be packed, where none may be left out.
+    #[error("{name} cannot be packed, it is {bad}; without --strict such images are left out")]
+    NotPacked {
+        /// The image.
+        name: String,
+        /// Why.
+        bad: BadImage,
+    },
+    /// A packed image is not what it was packed from.
+    #[error("{} is damaged: {name}: {problem}; pack the data set again into a new folder", path.display())]
+    NotVerified {
+        /// The packed folder.
+        path: PathBuf,
+        /// The image, or the shard.
+        name: String,
+        /// What differs.
+        problem: String,
+    },
     /// The operating system refused something.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {

@@ -15,7 +15,10 @@ pub mod augment;
 mod chores;
 mod configured;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod order;
+pub mod pack;
 mod pipeline;
 mod pixels;
 mod source;

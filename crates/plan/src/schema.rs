@@ -210,6 +210,11 @@ macro_rules! choice {
                 }
             }
 
+            /// The one of that name.
+            pub fn named(name: &str) -> Option<Self> {
+                [$($Choice::$Variant),+].into_iter().find(|choice| choice.name() == name)
+            }
+
             /// All names, in order.
             pub fn names() -> Vec<&'static str> {
                 vec![$($name),+]

@@ -34,6 +34,8 @@ pub enum Purpose {
     Subset = 6,
     /// Mixup and CutMix plans of a group of positions.
     Mix = 7,
+    /// The order in which images are packed into shards.
+    Pack = 8,
 }
 
 /// The name of one stream of random numbers: 128 bits, mixed from the seed and the tags of its ancestors.

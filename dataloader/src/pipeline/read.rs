@@ -9,7 +9,7 @@ use crate::pipeline::batches::BatchMemory;
 use crate::pipeline::seat::Batch;
 use crate::pipeline::stats::Clock;
 use crate::pipeline::{Loader, Task, stopping};
-use crate::{Encoding, ReadError, Stream, Wants};
+use crate::{Decode, Encoding, ReadError, Stream, Wants};
 
 /// A task with the bytes of its sample.
 pub(super) struct Loaded {
@@ -75,7 +75,8 @@ impl<M: BatchMemory> Loader<'_, M> {
     pub(super) fn read_sample(&self, sample: usize, key: Key, bytes: &mut Vec<u8>) -> Result<Encoding, ReadError> {
         let began = Instant::now();
         let wanted = |width, height| self.spec.transform.wanted(width, height, key).pixels;
-        let read = self.source.read(sample, Wants::new(&wanted), bytes);
+        let wants = if self.spec.decode == Decode::Strict { Wants::EVERYTHING } else { Wants::new(&wanted) };
+        let read = self.source.read(sample, wants, bytes);
         self.stats.spent(Clock::Reading, began.elapsed());
         self.stats.count_bytes(bytes.len());
         read

@@ -50,6 +50,19 @@ impl Resampler {
         self.resize(&part(image.pixels(), image.width, image.height, view.part), view.window, filter, size, into);
     }
 
+    /// Resizes a whole image to any sides, antialiased, across and down at once; `into` becomes (height, width, 4).
+    pub(crate) fn resize_whole(
+        &mut self,
+        image: &Rgbx,
+        filter: Filter,
+        (width, height): (u32, u32),
+        into: &mut Vec<u8>,
+    ) {
+        let from = whole(image.pixels(), image.width, image.height);
+        let window = [0.0, 0.0, f64::from(image.width), f64::from(image.height)];
+        pass(&mut self.resizer, &from, &mut pixels(into, width, height), filter, window);
+    }
+
     /// PIL resizes across, rounds and clips to bytes, then resizes down. The order shows only where a kernel overshoots.
     fn resize(&mut self, from: &Part<'_>, window: Window, filter: Filter, size: u32, into: &mut Vec<u8>) {
         let Window { left, top, width, height } = window;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::source::subset::Subset;
 use crate::{CropBox, DataError, ReadError};
@@ -10,8 +10,9 @@ use crate::{CropBox, DataError, ReadError};
 mod cifar;
 mod folder;
 pub(crate) mod manifest;
+pub(crate) mod shards;
 #[allow(dead_code)] // until sources of tars and of buckets stand on it
-mod storage;
+pub(crate) mod storage;
 mod subset;
 
 /// Labelled samples with random access.
@@ -116,6 +117,15 @@ pub enum SourceKind {
     Cifar10,
     /// CIFAR-100, binary version: `train.bin` and `test.bin`, fine labels.
     Cifar100,
+    /// Packed: tar shards with an index (`rectify data pack`).
+    Shards,
+}
+
+impl SourceKind {
+    /// The kind that a folder looks like: packed where it holds an index of shards, folders of images otherwise.
+    pub fn detect(folder: &Path) -> SourceKind {
+        if shards::is_packed(folder) { SourceKind::Shards } else { SourceKind::Folder }
+    }
 }
 
 /// Which data set, and how much of it.
@@ -177,6 +187,7 @@ pub fn open(spec: &DatasetSpec) -> Result<Dataset, DataError> {
         SourceKind::Folder => folder::open(&spec.path, &spec.train_dir, &spec.val_dir)?,
         SourceKind::Cifar10 => cifar::open(&spec.path, &cifar::CIFAR_10)?,
         SourceKind::Cifar100 => cifar::open(&spec.path, &cifar::CIFAR_100)?,
+        SourceKind::Shards => shards::open(&spec.path)?,
     };
     if spec.subset > 0 {
         dataset.train = Box::new(Subset::new(dataset.train, spec.subset, spec.seed)?);

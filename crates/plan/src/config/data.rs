@@ -13,6 +13,8 @@ choice! {
         Cifar10 = "cifar10",
         /// CIFAR-100's binary files as they are distributed, fine labels.
         Cifar100 = "cifar100",
+        /// A packed data set: what `rectify data pack` writes.
+        Shards = "shards",
     }
 }
 

@@ -5,14 +5,20 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use dataloader::{Crop, DatasetSpec, LoaderSpec, Order, Pixels, Transform, bench, open};
+use dataloader::{Crop, LoaderSpec, Order, Pixels, Transform, bench, open};
+use plan::config::Source;
 use world::Exit;
+
+use crate::dataset::{in_folder, source};
 
 /// Measure the loader on the training images of a folder: random crops, flips and normalisation, as in training.
 #[derive(Args)]
 pub struct Arguments {
-    /// An ImageNet-style folder with `train` and `val`.
+    /// The folder of the data set.
     dir: PathBuf,
+    /// How it is stored, as data.source in a config; by default "shards" where it is packed, else "folder".
+    #[arg(long, value_name = "NAME", value_parser = source)]
+    source: Option<Source>,
     /// Decode threads; 0 means one a core.
     #[arg(long, default_value_t = 0)]
     workers: usize,
@@ -38,7 +44,7 @@ pub struct Arguments {
 
 /// Measures, and prints what was found.
 pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let dataset = open(&DatasetSpec::folder(&arguments.dir))?;
+    let dataset = open(&in_folder(&arguments.dir, arguments.source))?;
     let transform = Transform {
         crop: Crop::RandomResized { scale: [0.08, 1.0], ratio: [3.0 / 4.0, 4.0 / 3.0] },
         flip: 0.5,

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use dataloader::{Dataset, DatasetSpec, open};
+use dataloader::{Dataset, DatasetSpec, SourceKind, open};
 use plan::Config;
+use plan::config::Source;
 
 /// What the schema asks for besides the data.
 const BARE: &str = "[data]\npath = '.'\n[model]\nname = 'vit_tiny_patch16_224'";
@@ -15,9 +16,9 @@ const BARE: &str = "[data]\npath = '.'\n[model]\nname = 'vit_tiny_patch16_224'";
 pub struct Chosen {
     /// The data set's folder; with --config, in place of its data.path.
     dir: Option<PathBuf>,
-    /// How the images lie on disk: a value of data.source, such as folder or cifar10.
-    #[arg(long, value_name = "NAME")]
-    source: Option<String>,
+    /// How the images lie on disk, as data.source in a config; by default "shards" where they are packed, else "folder".
+    #[arg(long, value_name = "NAME", value_parser = source)]
+    source: Option<Source>,
     /// Take the data set from [data] of this config.
     #[arg(long, value_name = "CONFIG")]
     config: Option<PathBuf>,
@@ -30,9 +31,12 @@ impl Chosen {
     /// Opens the data set; also says in words which it is.
     pub fn open(&self) -> Result<(Dataset, String)> {
         ensure!(self.dir.is_some() || self.config.is_some(), "name a folder, or a config with --config");
-        let mut sets = self.sets.clone();
-        sets.extend(self.source.as_ref().map(|name| format!("data.source={name}")));
-        let config = configured(self.config.as_deref(), self.dir.as_deref(), &sets)?;
+        let mut config = configured(self.config.as_deref(), self.dir.as_deref(), &self.sets)?;
+        match (self.source, &self.config) {
+            (Some(source), _) => config.data.source = source,
+            (None, None) => config.data.source = detect(&config.data.path),
+            (None, Some(_)) => {}
+        }
         let words = format!("{} ({})", config.data.path.display(), config.data.source.name());
         Ok((open(&DatasetSpec::configured(&config))?, words))
     }
@@ -48,4 +52,19 @@ pub fn configured(file: Option<&Path>, dir: Option<&Path>, sets: &[String]) -> R
         config.data.path = dir.to_owned();
     }
     Ok(config)
+}
+
+/// The data set in a folder, of the kind that is named or that it looks like.
+pub fn in_folder(dir: &Path, source: Option<Source>) -> DatasetSpec {
+    DatasetSpec { kind: SourceKind::from(source.unwrap_or_else(|| detect(dir))), ..DatasetSpec::folder(dir) }
+}
+
+/// What a folder looks like.
+fn detect(dir: &Path) -> Source {
+    if SourceKind::detect(dir) == SourceKind::Shards { Source::Shards } else { Source::Folder }
+}
+
+/// The kind of source of that name.
+pub fn source(name: &str) -> Result<Source, String> {
+    Source::named(name).ok_or_else(|| format!("expected one of {}", Source::names().join(", ")))
 }

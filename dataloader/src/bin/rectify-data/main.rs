@@ -4,6 +4,7 @@ mod bench;
 mod dataset;
 mod histogram;
 mod inspect;
+mod pack;
 mod progress;
 mod sample;
 mod show;
@@ -30,6 +31,7 @@ enum Command {
     Verify(verify::Arguments),
     Show(show::Arguments),
     Bench(bench::Arguments),
+    Pack(pack::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Pack(arguments) => pack::run(&arguments),
     };
     let exit = done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
