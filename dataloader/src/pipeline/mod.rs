@@ -300,10 +300,13 @@ impl<'a> Loader<'a> {
 
     fn deliver<M: BatchMemory>(&self, task: &Task<M>, pixels: &[u8], label: u32) -> Option<Filled<M>> {
         let began = Instant::now();
-        let image_bytes = self.spec.transform.image_bytes();
+        let transform = &self.spec.transform;
+        let image_bytes = transform.image_bytes();
         let mut content = task.batch.content.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = content.memory.as_mut().expect("taken with the last sample only");
-        self.spec.transform.write(pixels, &mut memory.bytes()[task.slot * image_bytes..][..image_bytes]);
+        let image = &mut memory.bytes()[task.slot * image_bytes..][..image_bytes];
+        transform.write(pixels, image);
+        transform.erase(image, task.batch.samples[task.slot].key(self.spec.seed, Purpose::Augment));
         self.stats.spent(Clock::Writing, began.elapsed());
         content.labels[task.slot] = i64::from(label);
         content.missing -= 1;

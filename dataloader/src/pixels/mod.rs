@@ -3,6 +3,9 @@
 pub(crate) mod crop;
 pub(crate) mod decode;
 mod fast_jpeg;
+pub(crate) mod framing;
+#[cfg(test)]
+mod framings;
 pub(crate) mod resample;
 #[cfg(test)]
 mod torchvision;
@@ -11,5 +14,6 @@ mod truncation;
 
 pub use crop::CropBox;
 pub use decode::{Decode, MAX_PIXELS};
+pub use framing::{Border, Crop};
 pub use resample::Filter;
-pub use transform::{Crop, Pixels, Preparer, Transform};
+pub use transform::{Pixels, Preparer, Transform};
