@@ -27,5 +27,7 @@ pub use chores::{bench, inspect, sample, show, verify};
 pub use error::{BadImage, DataError, ReadError, Reason};
 pub use order::{Draw, Order, SampleKey, Share, Stream};
 pub use pipeline::{BadPolicy, BatchMemory, Batches, Lease, LoaderSpec, LoaderStats, SKIPPED, with_batches};
-pub use pixels::{Crop, CropBox, Decode, Filter, Format, JpegKind, MAX_PIXELS, Pixels, Preparer, Probe, Transform};
+pub use pixels::{
+    Border, Crop, CropBox, Decode, Filter, Format, JpegKind, MAX_PIXELS, Pixels, Preparer, Probe, Transform,
+};
 pub use source::{Dataset, DatasetSpec, Encoding, Source, SourceKind, Split, Wants, open};

@@ -45,6 +45,14 @@ pub enum Draw {
     Jitter = 3,
     /// Random erasing.
     Erase = 4,
+    /// Whether the image becomes grey.
+    Grayscale = 5,
+    /// Whether, and how much, it is blurred.
+    Blur = 6,
+    /// Whether it is solarised.
+    Solarise = 7,
+    /// How it is interpolated.
+    Filter = 8,
 }
 
 /// One rank's part of the stream, as a pure function of the batch's index.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use dataloader::pack::{PackSpec, pack, verify};
 use dataloader::{
-    Crop, CropBox, DataError, Dataset, DatasetSpec, Decode, Encoding, Filter, LoaderStats, Pixels, Preparer, Reason,
-    Source, SourceKind, Transform, Wants, fuzzing, open,
+    Crop, CropBox, DataError, Dataset, DatasetSpec, Decode, Encoding, Filter, LoaderStats, Preparer, Reason, Source,
+    SourceKind, Transform, Wants, fuzzing, open,
 };
 use random::Key;
 use support::photographs::mixed_folder;
@@ -33,7 +33,7 @@ fn pixels(source: &dyn Source, index: usize, transform: &Transform, key: Key) ->
             let mut rng = key.child(dataloader::Draw::Crop as u64).rng();
             CropBox::random_resized(width, height, scale, ratio, &mut rng)
         }
-        Crop::Center { .. } => CropBox { top: 0, left: 0, height, width },
+        _ => CropBox { top: 0, left: 0, height, width },
     };
     let mut bytes = Vec::new();
     let encoding = source.read(index, Wants::new(&middle), &mut bytes).expect("read");
@@ -52,7 +52,7 @@ fn packed_images_have_the_pixels_of_plain_ones() {
     let random = Crop::RandomResized { scale: [0.08, 1.0], ratio: [0.75, 4.0 / 3.0] };
     let (mut wanted, mut read) = (0, 0);
     for (crop, size) in [(random.clone(), 160), (random, 24), (Crop::Center { pct: 0.875 }, 64)] {
-        let transform = Transform { size, crop, flip: 0.5, filter: Filter::Bicubic, pixels: Pixels::U8 };
+        let transform = Transform { crop, flip: 0.5, filter: Filter::Bicubic, ..Transform::center(size, 1.0) };
         for index in 0..plain.train.len() {
             assert_eq!(packed.train.label(index), plain.train.label(index));
             for draw in 0..8 {

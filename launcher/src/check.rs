@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dataloader::{DataError, DatasetSpec};
+use dataloader::{DataError, DatasetSpec, Transform};
 use plan::config::Config;
 use plan::{DataFacts, Plan};
 
@@ -37,10 +37,12 @@ pub fn data(config: &Config) -> Result<(DataFacts, String), Ending> {
     Ok((facts, words))
 }
 
-/// Resolves the plan for `nproc` ranks (exit 2 when the batch cannot be shared among them), and says in words what it is.
+/// Resolves the plan for `nproc` ranks (exit 2 when the batch cannot be shared among them, or the loader knows no such
+/// augmentation), and says in words what it is.
 /// Without facts only what does not depend on the data is checked.
 pub fn plan(config: Config, facts: Option<DataFacts>, nproc: usize) -> Result<String, Ending> {
     let plan = Plan::resolve(config, facts.unwrap_or(ELSEWHERE), nproc).map_err(Ending::config)?;
+    Transform::training(&plan.config, plan.model.image_size() as u32).map_err(Ending::config)?;
     let steps = facts.map_or(String::new(), |_| format!("{} steps of ", plan.total_steps));
     Ok(format!("{}, {steps}{} images, {} on each rank", plan.config.model.name, plan.global_batch, plan.rank_batch))
 }

@@ -2,20 +2,28 @@
 
 use collectives::Communicator;
 use dataloader::{LoaderSpec, Order, Transform};
-use plan::Plan;
+use plan::{ConfigError, Plan};
 
 use crate::run_folder::RunFolder;
 
 /// This rank's endless stream of training micro-batches, from `start_step` on.
-pub fn training_spec(plan: &Plan, ranks: &dyn Communicator, folder: &RunFolder, start_step: u64) -> LoaderSpec {
-    LoaderSpec {
+///
+/// # Errors
+/// When the config asks for an augmentation that there is not.
+pub fn training_spec(
+    plan: &Plan,
+    ranks: &dyn Communicator,
+    folder: &RunFolder,
+    start_step: u64,
+) -> Result<LoaderSpec, ConfigError> {
+    Ok(LoaderSpec {
         order: Order::Shuffled,
-        transform: Transform::training(&plan.config, plan.model.image_size() as u32),
+        transform: Transform::training(&plan.config, plan.model.image_size() as u32)?,
         global_batch: plan.global_batch,
         micro_batch: plan.micro_batch,
         start_step,
         ..spec(plan, ranks, folder)
-    }
+    })
 }
 
 /// This rank's share of the validation set, once.

@@ -87,7 +87,7 @@ pub fn train(
         divergence: Divergence::new(Device::Cpu),
         stop,
     };
-    let spec = loading::training_spec(&plan, communicator, &folder, state.step);
+    let spec = loading::training_spec(&plan, communicator, &folder, state.step)?;
     let memory = (0..loading::memories(&plan)).map(|_| ImageMemory::new(plan.micro_batch, image_size)).collect();
     let ending = with_batches(&*dataset.train, &spec, memory, &stats, |batches| training.run(&mut state, batches))??;
 

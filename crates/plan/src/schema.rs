@@ -57,6 +57,11 @@ pub enum Kind {
     RunName,
     /// A path; not empty.
     Path,
+    /// Text in a grammar that is checked where it is understood.
+    Text {
+        /// What it describes, with its article.
+        what: &'static str,
+    },
     /// True or false.
     Flag,
     /// An activation: its name, or a table that holds `name` and more (see [`crate::config::Activation`]).
@@ -88,6 +93,7 @@ impl Kind {
                 "a name of letters, digits, `-`, `_` and `.`, not starting with `.`, of at most 128 bytes".to_owned()
             }
             Kind::Path => "a path in quotes, not empty".to_owned(),
+            Kind::Text { what } => format!("{what} in quotes"),
             Kind::Flag => "true or false".to_owned(),
             Kind::Activation => {
                 format!(
@@ -119,6 +125,7 @@ impl Kind {
             Kind::OneOf { names, .. } => value.as_str().is_some_and(|name| names().contains(&name)),
             Kind::RunName => value.as_str().is_some_and(is_run_name),
             Kind::Path => value.as_str().is_some_and(|path| !path.is_empty()),
+            Kind::Text { .. } => value.is_str(),
             Kind::Flag => value.is_bool(),
             Kind::Activation => value.is_table(),
         }
@@ -135,7 +142,7 @@ impl Kind {
 
     /// Whether its values are strings, so that an override needs no quotes even where it looks like another type.
     pub(crate) fn is_text(&self) -> bool {
-        matches!(self, Kind::OneOf { .. } | Kind::RunName | Kind::Path)
+        matches!(self, Kind::OneOf { .. } | Kind::RunName | Kind::Path | Kind::Text { .. })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Changes in which neighbours count: Gaussian blur as PIL's box blurs, and sharpness.
 
-use super::{Scratch, blend};
+use super::{PIXEL_BYTES, Scratch, blend};
 
 /// How many box blurs stand in for a Gaussian.
 const PASSES: f32 = 3.0;
@@ -10,18 +10,18 @@ pub(super) fn gaussian(pixels: &mut Vec<u8>, width: usize, radius: f64, scratch:
     if radius <= 0.0 || pixels.is_empty() {
         return;
     }
-    let height = pixels.len() / (width * 3);
+    let height = pixels.len() / (width * PIXEL_BYTES);
     let window = BoxWindow::new(box_radius(radius as f32));
-    let Scratch { other, sums } = scratch;
+    let Scratch { other, sums, .. } = scratch;
     other.resize(pixels.len(), 0);
     for _ in 0..PASSES as usize {
-        for (from, into) in pixels.chunks_exact(width * 3).zip(other.chunks_exact_mut(width * 3)) {
+        for (from, into) in pixels.chunks_exact(width * PIXEL_BYTES).zip(other.chunks_exact_mut(width * PIXEL_BYTES)) {
             window.across(from, into, width);
         }
         std::mem::swap(pixels, other);
     }
     for _ in 0..PASSES as usize {
-        window.down(pixels, other, height, width * 3, sums);
+        window.down(pixels, other, height, width * PIXEL_BYTES, sums);
         std::mem::swap(pixels, other);
     }
 }
@@ -55,14 +55,15 @@ impl BoxWindow {
 
     #[inline]
     fn mean(&self, sum: u32, far: u32) -> u8 {
-        ((sum * self.inner + far * self.outer + Self::ONE / 2) >> 24) as u8
+        let total = sum.wrapping_mul(self.inner).wrapping_add(far.wrapping_mul(self.outer));
+        (total.wrapping_add(Self::ONE / 2) >> 24) as u8
     }
 
     /// Blurs one row of `width` pixels; beyond its ends, the last pixels repeat.
     fn across(&self, from: &[u8], into: &mut [u8], width: usize) {
-        let (from, into) = (from.as_chunks::<3>().0, into.as_chunks_mut::<3>().0);
+        let (from, into) = (from.as_chunks::<PIXEL_BYTES>().0, into.as_chunks_mut::<PIXEL_BYTES>().0);
         let (radius, last) = (self.radius, width - 1);
-        let mut sums = [0u32; 3];
+        let mut sums = [0u32; PIXEL_BYTES];
         for place in 0..=2 * radius {
             add(&mut sums, from[place.saturating_sub(radius).min(last)]);
         }
@@ -71,8 +72,8 @@ impl BoxWindow {
             let after = from[(x + radius + 1).min(last)];
             into[x] = std::array::from_fn(|c| self.mean(sums[c], u32::from(before[c]) + u32::from(after[c])));
             let leaving = from[x.saturating_sub(radius)];
-            for c in 0..3 {
-                sums[c] = sums[c] + u32::from(after[c]) - u32::from(leaving[c]);
+            for c in 0..PIXEL_BYTES {
+                sums[c] = sums[c].wrapping_add(u32::from(after[c])).wrapping_sub(u32::from(leaving[c]));
             }
         }
     }
@@ -96,13 +97,13 @@ impl BoxWindow {
                 into.iter_mut().zip(&mut *sums).zip(before).zip(after).zip(leaving)
             {
                 *into = self.mean(*sum, u32::from(*before) + u32::from(*after));
-                *sum = *sum + u32::from(*after) - u32::from(*leaving);
+                *sum = sum.wrapping_add(u32::from(*after)).wrapping_sub(u32::from(*leaving));
             }
         }
     }
 }
 
-fn add(sums: &mut [u32; 3], pixel: [u8; 3]) {
+fn add(sums: &mut [u32; PIXEL_BYTES], pixel: [u8; PIXEL_BYTES]) {
     for (sum, value) in sums.iter_mut().zip(pixel) {
         *sum += u32::from(value);
     }
@@ -111,7 +112,7 @@ fn add(sums: &mut [u32; 3], pixel: [u8; 3]) {
 /// PIL's `ImageEnhance.Sharpness`: blends with `ImageFilter.SMOOTH`, whose kernel is 1 around 5, and which leaves the
 /// border as it is.
 pub(super) fn sharpen(pixels: &mut [u8], width: usize, factor: f64, scratch: &mut Scratch) {
-    let (row, factor) = (width * 3, factor as f32);
+    let (row, factor) = (width * PIXEL_BYTES, factor as f32);
     let height = pixels.len() / row;
     if width < 3 || height < 3 {
         return;
@@ -121,11 +122,18 @@ pub(super) fn sharpen(pixels: &mut [u8], width: usize, factor: f64, scratch: &mu
     other.extend_from_slice(pixels);
     for y in 1..height - 1 {
         let [above, here, below] = [y - 1, y, y + 1].map(|y| &other[y * row..(y + 1) * row]);
-        let into = &mut pixels[y * row + 3..(y + 1) * row - 3];
+        let into = &mut pixels[y * row + PIXEL_BYTES..(y + 1) * row - PIXEL_BYTES];
+        // Slices of one length, and sums in 16 bits (at most 13 · 255), which become SIMD.
+        let [above, here, below] = [above, here, below].map(|line| taps(line, into.len()));
         for (x, into) in into.iter_mut().enumerate() {
-            let across = |line: &[u8]| u32::from(line[x]) + u32::from(line[x + 3]) + u32::from(line[x + 6]);
-            let sum = across(above) + across(here) + across(below) + 4 * u32::from(here[x + 3]);
-            *into = blend(((sum + 6) / 13) as u8, here[x + 3], factor);
+            let across = |[a, b, c]: [&[u8]; 3]| u16::from(a[x]) + u16::from(b[x]) + u16::from(c[x]);
+            let sum = across(above) + across(here) + across(below) + 4 * u16::from(here[1][x]);
+            *into = blend(((sum + 6) / 13) as u8, here[1][x], factor);
         }
     }
+}
+
+/// A line from its first, second and third pixel on.
+fn taps(line: &[u8], len: usize) -> [&[u8]; 3] {
+    [0, 1, 2].map(|tap| &line[tap * PIXEL_BYTES..][..len])
 }

@@ -1,29 +1,29 @@
 //! Changes in which the three channels of a pixel decide together: grey, saturation, hue.
 
-use super::blend;
+use super::{PIXEL_BYTES, blend};
 
 /// PIL's mode `L` of a pixel: ITU-R 601-2 luma in 16-bit fixed point.
 #[inline]
-fn luma([red, green, blue]: [u8; 3]) -> u8 {
+fn luma([red, green, blue, _]: [u8; PIXEL_BYTES]) -> u8 {
     ((u32::from(red) * 19_595 + u32::from(green) * 38_470 + u32::from(blue) * 7_471 + 0x8000) >> 16) as u8
 }
 
 /// The mean of the grey image, rounded half up: what `ImageEnhance.Contrast` blends with.
 pub(super) fn mean_grey(pixels: &[u8]) -> u8 {
-    let pixels = pixels.as_chunks::<3>().0;
+    let pixels = pixels.as_chunks::<PIXEL_BYTES>().0;
     let sum: u64 = pixels.iter().map(|&pixel| u64::from(luma(pixel))).sum();
     (sum as f64 / pixels.len().max(1) as f64 + 0.5) as u8
 }
 
 pub(super) fn grayscale(pixels: &mut [u8]) {
-    for pixel in pixels.as_chunks_mut::<3>().0 {
-        *pixel = [luma(*pixel); 3];
+    for pixel in pixels.as_chunks_mut::<PIXEL_BYTES>().0 {
+        *pixel = [luma(*pixel); PIXEL_BYTES];
     }
 }
 
 pub(super) fn saturate(pixels: &mut [u8], factor: f64) {
     let factor = factor as f32;
-    for pixel in pixels.as_chunks_mut::<3>().0 {
+    for pixel in pixels.as_chunks_mut::<PIXEL_BYTES>().0 {
         let grey = luma(*pixel);
         *pixel = pixel.map(|value| blend(grey, value, factor));
     }
@@ -32,9 +32,11 @@ pub(super) fn saturate(pixels: &mut [u8], factor: f64) {
 /// Through PIL's HSV of three bytes; the hue's 8 bits wrap around.
 pub(super) fn turn_hue(pixels: &mut [u8], share: f64) {
     let shift = (share * 255.0) as i32 as u8;
-    for pixel in pixels.as_chunks_mut::<3>().0 {
-        let [hue, saturation, value] = to_hsv(*pixel);
-        *pixel = to_rgb([hue.wrapping_add(shift), saturation, value]);
+    for pixel in pixels.as_chunks_mut::<PIXEL_BYTES>().0 {
+        let [red, green, blue, unused] = *pixel;
+        let [hue, saturation, value] = to_hsv([red, green, blue]);
+        let [red, green, blue] = to_rgb([hue.wrapping_add(shift), saturation, value]);
+        *pixel = [red, green, blue, unused];
     }
 }
 

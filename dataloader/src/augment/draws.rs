@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use random::Key;
 use serde::Deserialize;
 
-use super::policy::{TRIVIAL_BINS, trivial};
+use super::figures::rgbx;
+use super::policy::{TRIVIAL_BINS, three, trivial};
+use super::rand::SHIFT;
 use super::{
     Augment, ColorJitter, EraseMode, Op, Policy, RandAugment, RandomErasing, Sampling, Scratch, Set, Spread, Warp,
 };
@@ -68,7 +70,13 @@ fn shown(op: impl std::fmt::Debug) -> String {
 
 fn draw(policy: &Policy, seed: u64) -> Vec<Op> {
     let mut ops = Vec::new();
-    policy.draw(&mut Key::root(seed).rng(), |op| ops.push(op));
+    let mut rng = Key::root(seed).rng();
+    match policy {
+        Policy::Rand(rand) => rand.draw(&mut rng, |op| ops.push(op)),
+        Policy::Auto(auto) => auto.draw(&mut rng, |op| ops.push(op)),
+        Policy::Three => ops.push(three(&mut rng)),
+        other => panic!("{other:?} is no list of operations"),
+    }
     ops
 }
 
@@ -93,7 +101,7 @@ fn sets_weights_and_strengths_are_those_of_timm() {
             for case in &arguments[name] {
                 let expected = timm(name, case.get(1).copied().unwrap_or(0.0));
                 assert_eq!(
-                    shown(kind.at(case[0], false, Sampling::Bicubic, FILL)),
+                    shown(kind.at(case[0], false, SHIFT, Sampling::Bicubic, FILL)),
                     shown(expected),
                     "{name} at {}",
                     case[0]
@@ -162,6 +170,11 @@ fn policies_are_read_and_others_refused_with_the_nearest() {
     for (policy, hint) in [
         ("3-augmnet", "the nearest is \"3-augment\""),
         ("random-m9", "the nearest is \"rand\""),
+        ("orginal", "the nearest is \"original\""),
+        ("augmix-b1", "one of m, mstd, w, d, a"),
+        ("augmix-w2.5", "a whole number"),
+        ("v0-std1", "the nearest is mstd"),
+        ("none-m9", "the nearest is \"none\""),
         ("rand-mst0.5", "the nearest is mstd"),
         ("rand-incr1", "the nearest is inc"),
         ("rand-tweight", "the nearest is tweights"),
@@ -297,13 +310,15 @@ fn erasing_fills_rectangles_with_what_its_mode_says() {
 #[test]
 fn an_augmented_image_is_a_function_of_its_key() {
     let image: Vec<u8> = (0..32 * 32 * 3_u32).map(|place| (place * 37 % 251) as u8).collect();
-    for policy in ["none", "rand-m9-mstd0.5-inc1", "3-augment", "trivial-wide"] {
+    let image = rgbx(&image);
+    for policy in ["none", "rand-m9-mstd0.5-inc1", "3-augment", "trivial-wide", "original", "augmix-a0.3"] {
         let erasing = Some(RandomErasing::new(1.0, EraseMode::Pixel));
-        let augment = Augment { policy: parse(policy), jitter: Some(ColorJitter::even(0.3)), erasing };
+        let jitter = Some(ColorJitter::even(0.3));
+        let augment = Augment { policy: parse(policy), jitter, grayscale: 0.3, blur: 0.3, solarise: 0.3, erasing };
         let run = |seed: u64, scratch: &mut Scratch| {
             let mut pixels = image.clone();
             augment.change(&mut pixels, 32, Key::root(seed), scratch);
-            let mut values: Vec<f32> = pixels.iter().map(|&value| f32::from(value)).collect();
+            let mut values: Vec<f32> = pixels.iter().take(3 * 32 * 32).map(|&value| f32::from(value)).collect();
             augment.erase(&mut values, 32, Key::root(seed));
             (pixels, values)
         };

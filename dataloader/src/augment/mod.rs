@@ -1,21 +1,31 @@
-//! Changes of an image's colours and geometry, on (H, W, 3) bytes, with the semantics of PIL as timm and torchvision call it.
+//! Changes of an image's colours and geometry, on (H, W, 4) bytes of which the fourth means nothing, with the semantics of PIL as timm and torchvision call it.
 
+mod auto;
 mod blur;
+#[cfg(test)]
+mod chains;
 mod colour;
 #[cfg(test)]
 mod draws;
 mod erase;
 #[cfg(test)]
 mod figures;
+mod grammar;
 mod jitter;
+mod mix;
 mod policy;
 mod rand;
 mod tone;
 mod warp;
 
+use crate::pixels::decode::PIXEL_BYTES;
+
+pub use auto::{AutoAugment, AutoTable};
 pub use erase::{EraseMode, RandomErasing};
+pub use grammar::PolicyError;
 pub use jitter::ColorJitter;
-pub use policy::{Augment, Policy, PolicyError};
+pub use mix::AugMix;
+pub use policy::{Augment, Policy};
 pub use rand::{RandAugment, Set, Spread};
 pub use warp::{Sampling, Warp};
 
@@ -71,16 +81,20 @@ pub struct Scratch {
     other: Vec<u8>,
     /// One line of sums.
     sums: Vec<u32>,
+    /// A chain of AugMix.
+    chain: Vec<u8>,
+    /// The weighted sum of its chains.
+    mixed: Vec<f32>,
 }
 
 impl Op {
-    /// Changes `pixels`, (H, W, 3) bytes, where H follows from the length and `width`.
+    /// Changes `pixels`, (H, W, 4) bytes of which the fourth means nothing, where H follows from the length and `width`.
     ///
     /// # Panics
     /// When `pixels` is no whole number of rows.
     pub fn apply(&self, pixels: &mut Vec<u8>, width: usize, scratch: &mut Scratch) {
         assert!(
-            width > 0 && pixels.len().is_multiple_of(width * 3),
+            width > 0 && pixels.len().is_multiple_of(width * PIXEL_BYTES),
             "{} bytes in rows of {width} pixels",
             pixels.len()
         );

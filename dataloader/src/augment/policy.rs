@@ -2,8 +2,11 @@
 
 use random::{Key, Rng};
 
+use super::auto::AutoAugment;
 use super::erase::RandomErasing;
+use super::grammar::PolicyError;
 use super::jitter::ColorJitter;
+use super::mix::AugMix;
 use super::rand::RandAugment;
 use super::{Op, Sampling, Scratch, Warp};
 use crate::Draw;
@@ -15,6 +18,13 @@ pub struct Augment {
     pub policy: Policy,
     /// Changes of colour, after the policy.
     pub jitter: Option<ColorJitter>,
+    /// The probability that the image becomes grey, in `[0, 1]` (torchvision's `RandomGrayscale`).
+    pub grayscale: f64,
+    /// The probability of a blur, in `[0, 1]`: PIL's `GaussianBlur` of a radius uniform in 0.1 to 2, as BYOL, DINO and
+    /// DeiT III draw it.
+    pub blur: f64,
+    /// The probability that values of at least 128 are inverted, in `[0, 1]` (torchvision's `RandomSolarize(128)`).
+    pub solarise: f64,
     /// Rectangles erased from the normalised image.
     pub erasing: Option<RandomErasing>,
 }
@@ -27,107 +37,65 @@ pub enum Policy {
     None,
     /// timm's RandAugment.
     Rand(RandAugment),
+    /// timm's AutoAugment.
+    Auto(AutoAugment),
+    /// timm's AugMix.
+    Mix(AugMix),
     /// DeiT III's 3-Augment: one of grayscale, solarise (128) and Gaussian blur (radius 0.1 to 2), each as often.
     Three,
     /// torchvision's `TrivialAugmentWide` with its defaults: 31 bins, nearest pixel, black.
     TrivialWide,
 }
 
-/// A policy string that says nothing that is known.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PolicyError {
-    /// No policy has such a name.
-    #[error(
-        "no augmentation policy {policy:?}: the nearest is {nearest:?}; known are none, rand-…, 3-augment and trivial-wide"
-    )]
-    Unknown {
-        /// What was asked for.
-        policy: String,
-        /// The known name nearest to it.
-        nearest: String,
-    },
-    /// A section of RandAugment's grammar is unknown or has a bad value.
-    #[error(
-        "section {section:?} of the augmentation policy {policy:?}: expected {expected}, e.g. rand-m9-mstd0.5-inc1"
-    )]
-    Section {
-        /// The whole policy.
-        policy: String,
-        /// Its wrong section.
-        section: String,
-        /// What may stand there, and what is nearest.
-        expected: String,
-    },
-}
-
-const NAMES: [&str; 4] = ["none", "rand", "3-augment", "trivial-wide"];
-
-impl PolicyError {
-    pub(super) fn unknown(policy: &str) -> PolicyError {
-        let first = if policy.starts_with("rand") { "rand" } else { policy };
-        PolicyError::Unknown { policy: policy.to_owned(), nearest: nearest(first, NAMES).to_owned() }
-    }
-
-    pub(super) fn section(policy: &str, section: &str, expected: String) -> PolicyError {
-        PolicyError::Section { policy: policy.to_owned(), section: section.to_owned(), expected }
-    }
-}
-
-/// The name that needs the fewest changes of letters to become `name`.
-pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> &'a str {
-    names.into_iter().min_by_key(|known| distance(name, known)).unwrap_or_default()
-}
-
-/// Letters to insert, remove or replace (Levenshtein).
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut costs: Vec<usize> = (0..=to.len()).collect();
-    for (row, letter) in from.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut costs[0], row + 1);
-        for (column, other) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *other);
-            diagonal = costs[column + 1];
-            costs[column + 1] = replaced.min(diagonal + 1).min(costs[column] + 1);
-        }
-    }
-    costs[to.len()]
-}
-
 impl Policy {
-    /// Reads a policy: `none`, `3-augment`, `trivial-wide`, or RandAugment in timm's grammar (`rand-m9-mstd0.5-inc1`).
+    /// Reads a policy: `none`, `3-augment`, `trivial-wide`, or one in timm's grammar: RandAugment (`rand-m9-mstd0.5-inc1`),
+    /// AutoAugment (`original`, `originalr`, `v0`, `v0r`; `v0-mstd0.5`) or AugMix (`augmix-m5-w4-d2`).
     ///
-    /// `fill` is RandAugment's colour of what comes from outside (timm: the data set's mean times 255, rounded), and
-    /// `sampling` how it samples (none draws bilinear or bicubic).
+    /// `fill` is the colour of what comes from outside (timm: the data set's mean times 255, rounded), and `sampling` how
+    /// moved pixels are sampled (none draws bilinear or bicubic); both for timm's policies.
     ///
     /// # Errors
     /// When the policy or one of its sections is unknown; the error names the nearest.
     pub fn parse(policy: &str, fill: [u8; 3], sampling: Option<Sampling>) -> Result<Policy, PolicyError> {
-        match policy {
-            "none" => Ok(Policy::None),
-            "3-augment" => Ok(Policy::Three),
-            "trivial-wide" => Ok(Policy::TrivialWide),
-            _ => RandAugment::parse(policy, fill, sampling).map(Policy::Rand),
+        match policy.split('-').next().unwrap_or_default() {
+            _ if policy == "3-augment" => Ok(Policy::Three),
+            _ if policy == "trivial-wide" => Ok(Policy::TrivialWide),
+            "none" if policy == "none" => Ok(Policy::None),
+            "rand" => RandAugment::parse(policy, fill, sampling).map(Policy::Rand),
+            "augmix" => AugMix::parse(policy, fill, sampling).map(Policy::Mix),
+            _ => AutoAugment::parse(policy, fill, sampling).map(Policy::Auto),
         }
     }
 
-    /// Draws the operations for one image and hands each to `apply`, in order.
-    pub fn draw(&self, rng: &mut Rng, mut apply: impl FnMut(Op)) {
+    /// Draws the operations for one image, and changes it by each in order.
+    pub(super) fn change(&self, pixels: &mut Vec<u8>, width: usize, rng: &mut Rng, scratch: &mut Scratch) {
         match self {
             Policy::None => {}
-            Policy::Rand(rand) => rand.draw(rng, apply),
-            Policy::Three => apply(match rng.below(3) {
-                0 => Op::Grayscale,
-                1 => Op::Solarise { threshold: 128.0 },
-                _ => Op::Blur { radius: rng.uniform_in(0.1, 2.0) },
-            }),
+            Policy::Rand(rand) => rand.draw(rng, |op| op.apply(pixels, width, scratch)),
+            Policy::Auto(auto) => auto.draw(rng, |op| op.apply(pixels, width, scratch)),
+            Policy::Mix(mix) => mix.change(pixels, width, rng, scratch),
+            Policy::Three => three(rng).apply(pixels, width, scratch),
             Policy::TrivialWide => {
                 let (kind, bin) = (rng.below(TRIVIAL_KINDS), rng.below(TRIVIAL_BINS));
                 if let Some(op) = trivial(kind, bin, rng.chance(0.5)) {
-                    apply(op);
+                    op.apply(pixels, width, scratch);
                 }
             }
         }
     }
+}
+
+/// One of 3-Augment's three.
+pub(super) fn three(rng: &mut Rng) -> Op {
+    match rng.below(3) {
+        0 => Op::Grayscale,
+        1 => Op::Solarise { threshold: 128.0 },
+        _ => blur(rng),
+    }
+}
+
+fn blur(rng: &mut Rng) -> Op {
+    Op::Blur { radius: rng.uniform_in(0.1, 2.0) }
 }
 
 /// Operations of `TrivialAugmentWide`, the one that changes nothing included.
@@ -171,13 +139,29 @@ pub(super) fn trivial(kind: u64, bin: u64, turned: bool) -> Option<Op> {
 }
 
 impl Augment {
-    /// Changes the bytes of one image, (H, W, 3), as its sample's key says.
+    /// The probabilities, with their names.
+    pub(crate) fn probabilities(&self) -> [(&'static str, f64); 4] {
+        let erase = self.erasing.map_or(0.0, |erasing| erasing.probability);
+        [("grayscale", self.grayscale), ("blur", self.blur), ("solarise", self.solarise), ("erase", erase)]
+    }
+
+    /// Changes the bytes of one image, (H, W, 4) of which the fourth means nothing, as its sample's key says.
     ///
     /// `key` is the sample's, for [`Purpose::Augment`](random::Purpose::Augment).
     pub fn change(&self, pixels: &mut Vec<u8>, width: usize, key: Key, scratch: &mut Scratch) {
-        self.policy.draw(&mut key.child(Draw::Policy as u64).rng(), |op| op.apply(pixels, width, scratch));
+        self.policy.change(pixels, width, &mut key.child(Draw::Policy as u64).rng(), scratch);
         if let Some(jitter) = &self.jitter {
             jitter.draw(&mut key.child(Draw::Jitter as u64).rng(), |op| op.apply(pixels, width, scratch));
+        }
+        if key.child(Draw::Grayscale as u64).rng().chance(self.grayscale) {
+            Op::Grayscale.apply(pixels, width, scratch);
+        }
+        let mut rng = key.child(Draw::Blur as u64).rng();
+        if rng.chance(self.blur) {
+            blur(&mut rng).apply(pixels, width, scratch);
+        }
+        if key.child(Draw::Solarise as u64).rng().chance(self.solarise) {
+            Op::Solarise { threshold: 128.0 }.apply(pixels, width, scratch);
         }
     }
 

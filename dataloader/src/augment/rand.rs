@@ -2,13 +2,13 @@
 
 use random::Rng;
 
-use super::policy::{PolicyError, nearest};
+use super::grammar::{PolicyError, in_range, nearest, split, unknown_section, whole};
 use super::{Op, Sampling, Warp};
 
 /// timm's scale of magnitudes: 10 is the strongest that its tables mean.
-const FULL: f64 = 10.0;
-/// The share of a side by which timm's relative translations move at full magnitude.
-const SHIFT: f64 = 0.45;
+pub(super) const FULL: f64 = 10.0;
+/// The share of a side by which timm's relative translations move at full magnitude, where nothing else is said.
+pub(super) const SHIFT: f64 = 0.45;
 
 /// RandAugment as timm's `rand_augment_transform` (Cubuk et al., 2019, with timm's changes).
 ///
@@ -67,6 +67,7 @@ pub(super) enum Kind {
     Rotate,
     Posterize,
     PosterizeIncreasing,
+    PosterizeOriginal,
     Solarize,
     SolarizeIncreasing,
     SolarizeAdd,
@@ -84,6 +85,17 @@ pub(super) enum Kind {
     TranslateYRel,
     Desaturate,
     GaussianBlur,
+}
+
+impl Spread {
+    /// A magnitude around `mean`, from 0 to `max`.
+    pub(super) fn draw(self, mean: f64, max: f64, rng: &mut Rng) -> f64 {
+        let magnitude = match self {
+            Spread::Uniform => rng.uniform_in(0.0, mean),
+            Spread::Normal(std) => mean + std * rng.normal(),
+        };
+        magnitude.clamp(0.0, max)
+    }
 }
 
 impl Set {
@@ -168,9 +180,23 @@ impl Set {
 }
 
 impl Kind {
+    /// The operation at a magnitude, with its direction drawn, and where `sampling` is none that too.
+    pub(super) fn draw(
+        self,
+        magnitude: f64,
+        shift: f64,
+        sampling: Option<Sampling>,
+        fill: [u8; 3],
+        rng: &mut Rng,
+    ) -> Op {
+        let turned = rng.chance(0.5);
+        let drawn = if rng.chance(0.5) { Sampling::Bilinear } else { Sampling::Bicubic };
+        self.at(magnitude, turned, shift, sampling.unwrap_or(drawn), fill)
+    }
+
     /// The operation at a magnitude, as timm's `LEVEL_TO_ARG`. `turned` says whether what has a direction goes the other
-    /// way.
-    pub(super) fn at(self, magnitude: f64, turned: bool, sampling: Sampling, fill: [u8; 3]) -> Op {
+    /// way, `shift` by which share of a side a translation moves at full magnitude.
+    pub(super) fn at(self, magnitude: f64, turned: bool, shift: f64, sampling: Sampling, fill: [u8; 3]) -> Op {
         let level = magnitude / FULL;
         let signed = |value: f64| if turned { -value } else { value };
         let decreasing = level * 1.8 + 0.1;
@@ -184,6 +210,7 @@ impl Kind {
             Kind::Rotate => Op::Warp(Warp::rotate(signed(level * 30.0), sampling, fill)),
             Kind::Posterize => Op::Posterise { bits },
             Kind::PosterizeIncreasing => Op::Posterise { bits: 4_u8.saturating_sub(bits) },
+            Kind::PosterizeOriginal => Op::Posterise { bits: bits + 4 },
             Kind::Solarize => Op::Solarise { threshold },
             Kind::SolarizeIncreasing => Op::Solarise { threshold: 256.0 - threshold },
             Kind::SolarizeAdd => Op::SolariseAdd { add: (level * 110.0).min(128.0) as u8 },
@@ -197,8 +224,8 @@ impl Kind {
             Kind::SharpnessIncreasing => Op::Sharpness(increasing()),
             Kind::ShearX => Op::Warp(Warp::shear_x(signed(level * 0.3), sampling, fill)),
             Kind::ShearY => Op::Warp(Warp::shear_y(signed(level * 0.3), sampling, fill)),
-            Kind::TranslateXRel => Op::Warp(Warp::shift_x_by(signed(level * SHIFT), sampling, fill)),
-            Kind::TranslateYRel => Op::Warp(Warp::shift_y_by(signed(level * SHIFT), sampling, fill)),
+            Kind::TranslateXRel => Op::Warp(Warp::shift_x_by(signed(level * shift), sampling, fill)),
+            Kind::TranslateYRel => Op::Warp(Warp::shift_y_by(signed(level * shift), sampling, fill)),
             Kind::Desaturate => Op::Saturation((1.0 - (0.5 + 0.5 * level).clamp(0.5, 1.0)).clamp(0.0, 1.0)),
             Kind::GaussianBlur => Op::Blur { radius: (0.1 + (2.0 - 0.1) * level).clamp(0.1, 2.0) },
         }
@@ -236,14 +263,13 @@ impl RandAugment {
                 named = Some(set(policy, name)?);
                 continue;
             }
-            let digits = section.find(|c: char| c.is_ascii_digit()).unwrap_or(section.len());
-            let (key, value) = section.split_at(digits);
+            let (key, value) = split(section);
             let bounds = match key {
                 "m" | "mmax" => (0.0, 100.0),
                 "mstd" => (0.0, f64::MAX),
                 "n" => (1.0, 16.0),
                 "p" | "inc" => (0.0, 1.0),
-                _ => return Err(unknown_section(policy, section, key)),
+                _ => return Err(unknown_section(policy, section, &SECTIONS)),
             };
             let number = in_range(policy, section, value, bounds)?;
             match key {
@@ -273,14 +299,8 @@ impl RandAugment {
             if !rng.chance(self.probability) {
                 continue;
             }
-            let magnitude = match self.spread {
-                Spread::Uniform => rng.uniform_in(0.0, self.magnitude),
-                Spread::Normal(std) => self.magnitude + std * rng.normal(),
-            };
-            let magnitude = magnitude.clamp(0.0, self.magnitude_max);
-            let turned = rng.chance(0.5);
-            let drawn = if rng.chance(0.5) { Sampling::Bilinear } else { Sampling::Bicubic };
-            apply(table[place].0.at(magnitude, turned, self.sampling.unwrap_or(drawn), self.fill));
+            let magnitude = self.spread.draw(self.magnitude, self.magnitude_max, rng);
+            apply(table[place].0.draw(magnitude, SHIFT, self.sampling, self.fill, rng));
         }
     }
 }
@@ -307,25 +327,4 @@ fn set(policy: &str, name: &str) -> Result<Set, PolicyError> {
             format!("t3a, t3aw or tweights; the nearest is t{}", nearest(name, SETS.map(|(known, _)| known)));
         PolicyError::section(policy, &format!("t{name}"), expected)
     })
-}
-
-fn unknown_section(policy: &str, section: &str, key: &str) -> PolicyError {
-    let near = nearest(key, SECTIONS);
-    let known = SECTIONS.join(", ");
-    PolicyError::section(policy, section, format!("one of {known} and a value; the nearest is {near}"))
-}
-
-fn in_range(policy: &str, section: &str, value: &str, (low, high): (f64, f64)) -> Result<f64, PolicyError> {
-    let number = value.parse::<f64>().ok().filter(|number| (low..=high).contains(number));
-    number.ok_or_else(|| {
-        let range = if high == f64::MAX { format!("of at least {low}") } else { format!("from {low} to {high}") };
-        PolicyError::section(policy, section, format!("a number {range} after its letters"))
-    })
-}
-
-fn whole(policy: &str, section: &str, number: f64) -> Result<usize, PolicyError> {
-    if number.fract() != 0.0 {
-        return Err(PolicyError::section(policy, section, "a whole number after its letters".to_owned()));
-    }
-    Ok(number as usize)
 }

@@ -1,6 +1,6 @@
 //! Changes in which each byte alone decides what becomes of it: tables of 256 entries.
 
-use super::blend;
+use super::{PIXEL_BYTES, blend};
 
 /// Replaces every value by what `rule` makes of it.
 pub(super) fn map(pixels: &mut [u8], rule: impl Fn(u8) -> u8) {
@@ -17,7 +17,7 @@ pub(super) fn blend_with(pixels: &mut [u8], level: u8, factor: f64) {
 
 /// Replaces every value by its entry in its channel's table.
 fn map_channels(pixels: &mut [u8], tables: &[[u8; 256]; 3]) {
-    for pixel in pixels.as_chunks_mut::<3>().0 {
+    for pixel in pixels.as_chunks_mut::<PIXEL_BYTES>().0 {
         for (value, table) in pixel.iter_mut().zip(tables) {
             *value = table[usize::from(*value)];
         }
@@ -27,7 +27,7 @@ fn map_channels(pixels: &mut [u8], tables: &[[u8; 256]; 3]) {
 /// How often each value occurs in each channel.
 fn histograms(pixels: &[u8]) -> [[u32; 256]; 3] {
     let mut counts = [[0; 256]; 3];
-    for pixel in pixels.as_chunks::<3>().0 {
+    for pixel in pixels.as_chunks::<PIXEL_BYTES>().0 {
         for (value, counts) in pixel.iter().zip(&mut counts) {
             counts[usize::from(*value)] += 1;
         }

@@ -1,6 +1,6 @@
 //! Moving pixels: shear, translate and rotate, as PIL's affine transform of an image onto one of the same size.
 
-use super::Scratch;
+use super::{PIXEL_BYTES, Scratch};
 
 /// How a value between pixels is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,9 +87,10 @@ impl Warp {
         let other = &mut scratch.other;
         other.resize(pixels.len(), 0);
         std::mem::swap(pixels, other);
-        let from = Plane { pixels: other.as_chunks::<3>().0, width, height: other.len() / (width * 3) };
+        let from =
+            Plane { pixels: other.as_chunks::<PIXEL_BYTES>().0, width, height: other.len() / (width * PIXEL_BYTES) };
         let matrix = self.matrix(from.width, from.height);
-        let into = pixels.as_chunks_mut::<3>().0;
+        let into = pixels.as_chunks_mut::<PIXEL_BYTES>().0;
         match self.sampling {
             Sampling::Nearest => from.sample(into, matrix, self.fill, Plane::nearest),
             Sampling::Bilinear => from.sample(into, matrix, self.fill, Plane::bilinear),
@@ -106,18 +107,21 @@ fn rotation(degrees: f64, width: f64, height: f64) -> [f64; 6] {
     [cos, sin, -cos * x - sin * y + x, -sin, cos, sin * x - cos * y + y]
 }
 
+type Pixel = [u8; PIXEL_BYTES];
+
 /// An image to take values from.
 #[derive(Clone, Copy)]
 struct Plane<'a> {
-    pixels: &'a [[u8; 3]],
+    pixels: &'a [Pixel],
     width: usize,
     height: usize,
 }
 
 impl Plane<'_> {
     /// Fills `into`, an image of the same size, with the values found at each pixel's origin.
-    fn sample(&self, into: &mut [[u8; 3]], m: [f64; 6], fill: [u8; 3], at: impl Fn(&Self, f64, f64) -> [u8; 3]) {
+    fn sample(&self, into: &mut [Pixel], m: [f64; 6], fill: [u8; 3], at: impl Fn(&Self, f64, f64) -> Pixel) {
         let (width, height) = (self.width as f64, self.height as f64);
+        let fill = [fill[0], fill[1], fill[2], 0];
         for (y, row) in into.chunks_exact_mut(self.width).enumerate() {
             let y = y as f64 + 0.5;
             for (x, pixel) in row.iter_mut().enumerate() {
@@ -129,12 +133,12 @@ impl Plane<'_> {
         }
     }
 
-    fn nearest(&self, x: f64, y: f64) -> [u8; 3] {
+    fn nearest(&self, x: f64, y: f64) -> Pixel {
         self.pixels[y as usize * self.width + x as usize]
     }
 
     /// The row `y`, or the nearest there is.
-    fn row(&self, y: i32) -> &[[u8; 3]] {
+    fn row(&self, y: i32) -> &[Pixel] {
         let y = y.clamp(0, self.height as i32 - 1) as usize;
         &self.pixels[y * self.width..(y + 1) * self.width]
     }
@@ -144,21 +148,21 @@ impl Plane<'_> {
         x.map(|x| x.clamp(0, self.width as i32 - 1) as usize)
     }
 
-    fn bilinear(&self, x: f64, y: f64) -> [u8; 3] {
+    fn bilinear(&self, x: f64, y: f64) -> Pixel {
         let ((x, dx), (y, dy)) = (split(x - 0.5), split(y - 0.5));
         let columns = self.columns([x, x + 1]);
         let [upper, lower] = [y, y + 1].map(|y| {
             let row = self.row(y);
             columns.map(|x| row[x].map(f64::from))
         });
-        let across = |pair: &[[f64; 3]; 2], c: usize| line(pair[0][c], pair[1][c], dx);
+        let across = |pair: &[[f64; PIXEL_BYTES]; 2], c: usize| line(pair[0][c], pair[1][c], dx);
         std::array::from_fn(|c| line(across(&upper, c), across(&lower, c), dy) as u8)
     }
 
-    fn bicubic(&self, x: f64, y: f64) -> [u8; 3] {
+    fn bicubic(&self, x: f64, y: f64) -> Pixel {
         let ((x, dx), (y, dy)) = (split(x - 0.5), split(y - 0.5));
         let columns = self.columns([x - 1, x, x + 1, x + 2]);
-        let across = |y: i32| -> [f64; 3] {
+        let across = |y: i32| -> [f64; PIXEL_BYTES] {
             let row = self.row(y);
             if dx == 0.0 {
                 return row[columns[1]].map(f64::from);

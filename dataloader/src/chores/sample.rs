@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use fast_image_resize::FilterType;
 use flate2::read::GzDecoder;
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
@@ -13,7 +14,7 @@ use crate::pixels::crop::Wanted;
 use crate::pixels::decode::Rgbx;
 use crate::pixels::resample::Resampler;
 use crate::source::manifest::io_error;
-use crate::{CropBox, DataError, Filter};
+use crate::{CropBox, DataError};
 
 /// The table: see `assets/NOTICE.md` for its origin and licence.
 const TABLE: &[u8] = include_bytes!("../../assets/digits.csv.gz");
@@ -156,7 +157,7 @@ fn encode(values: &[u8], resampler: &mut Resampler) -> Vec<u8> {
     let everything = CropBox { top: 0, left: 0, height: SIDE, width: SIDE };
     let mut pixels = Vec::new();
     let view = Wanted::only(everything, SIDE_WRITTEN).in_whole();
-    resampler.resize_view(&small, view, Filter::Bicubic, SIDE_WRITTEN, &mut pixels);
+    resampler.resize_view(&small, view, FilterType::CatmullRom, [SIDE_WRITTEN; 2], &mut pixels);
     let gray: Vec<u8> = pixels.iter().step_by(4).copied().collect();
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, QUALITY)

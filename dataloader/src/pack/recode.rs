@@ -4,6 +4,7 @@ use std::any::Any;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use fast_image_resize::FilterType;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder, ImageFormat};
 use jpeg::{ColourSpace, Damage, EncodeOptions, Restart, SegmentIndex, TranscodeOptions, segment_interval};
@@ -12,7 +13,7 @@ use crate::pixels::crop::Wanted;
 use crate::pixels::decode::{Decoder, PIXEL_BYTES, Rgbx, panic_message};
 use crate::pixels::resample::Resampler;
 use crate::source::shards::Format;
-use crate::{BadImage, CropBox, Decode, Encoding, Filter, Reason};
+use crate::{BadImage, CropBox, Decode, Encoding, Reason};
 
 /// The quality of resized images where none was asked for.
 pub(crate) const QUALITY: u32 = 90;
@@ -129,7 +130,9 @@ impl Recoder {
         let pixels = if (width, height) == (from_width, from_height) {
             self.image.pixels()
         } else {
-            self.resampler.resize_whole(&self.image, Filter::Bicubic, (width, height), &mut self.resized);
+            let whole = CropBox { top: 0, left: 0, height: from_height, width: from_width };
+            let view = Wanted::only(whole, longer).in_whole();
+            self.resampler.resize_view(&self.image, view, FilterType::CatmullRom, [width, height], &mut self.resized);
             &self.resized
         };
         let rgb: Vec<u8> =

@@ -107,7 +107,10 @@ impl<M: BatchMemory> Loader<'_, M> {
 
     fn deliver(&self, task: Task, pixels: &[u8], label: i64) -> Option<Batch<M>> {
         let began = Instant::now();
-        let write = |_: SampleKey, pixels: &[u8], into: &mut [u8]| self.spec.transform.write(pixels, into);
+        let write = |place: SampleKey, pixels: &[u8], into: &mut [u8]| {
+            self.spec.transform.write(pixels, into);
+            self.spec.transform.erase(into, place.key(self.spec.seed, Purpose::Augment));
+        };
         let writer = Writer { image_bytes: self.spec.transform.image_bytes(), write };
         let whole = self.seats[task.seat].put(Prepared { slot: task.slot, label, pixels }, &writer);
         self.stats.spent(Clock::Writing, began.elapsed());

@@ -53,14 +53,14 @@ impl CropBox {
 }
 
 /// The sides after torchvision's `Resize(shorter)`: the shorter becomes `shorter`, the other is rounded down.
-fn resized_sides(width: u32, height: u32, shorter: u32) -> (u64, u64) {
+pub(crate) fn resized_sides(width: u32, height: u32, shorter: u32) -> (u64, u64) {
     let longer = |long: u32, short: u32| u64::from(shorter) * u64::from(long) / u64::from(short);
     let shorter_side = u64::from(shorter);
     if width <= height { (shorter_side, longer(height, width)) } else { (longer(width, height), shorter_side) }
 }
 
 /// Where torchvision's `CenterCrop` begins on a side: Python's `round`, half to even.
-fn center_start(side: u64, crop: u32) -> f64 {
+pub(crate) fn center_start(side: u64, crop: u32) -> f64 {
     ((side - u64::from(crop)) as f64 / 2.0).round_ties_even()
 }
 
@@ -114,19 +114,20 @@ impl Wanted {
         Wanted { window, pixels: from, reduce_to: Some(size) }
     }
 
-    /// A window whose surroundings count near its edge, as `image.resize((size, size), box=window)` in PIL.
+    /// A window whose surroundings count near its edge, as `image.resize(target, box=window)` in PIL; the sides of image
+    /// and target are columns and rows.
     ///
     /// Never reduced: evaluation sees PIL's pixels.
-    pub(crate) fn around(window: Window, width: u32, height: u32, size: u32) -> Wanted {
-        let span = |start: f64, length: f64, limit: u32| {
+    pub(crate) fn around(window: Window, image: [u32; 2], target: [u32; 2]) -> Wanted {
+        let span = |start: f64, length: f64, limit: u32, size: u32| {
             // The cubic's support is the widest, and one more pixel for rounding.
             let reach = (2.0 * (length / f64::from(size)).max(1.0)).ceil() + 2.0;
             let first = (start - reach).floor().max(0.0) as u32;
             let end = ((start + length + reach).ceil() as u32).min(limit);
             (first, end - first)
         };
-        let (left, columns) = span(window.left, window.width, width);
-        let (top, rows) = span(window.top, window.height, height);
+        let (left, columns) = span(window.left, window.width, image[0], target[0]);
+        let (top, rows) = span(window.top, window.height, image[1], target[1]);
         Wanted { window, pixels: CropBox { top, left, height: rows, width: columns }, reduce_to: None }
     }
 

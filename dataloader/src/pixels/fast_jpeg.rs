@@ -98,7 +98,7 @@ mod tests {
     use random::Key;
 
     use super::*;
-    use crate::{Crop, Encoding, Filter, Pixels, Preparer, Transform};
+    use crate::{Crop, Encoding, Filter, Preparer, Transform};
 
     /// A smooth picture of 700 × 520 pixels with some texture.
     fn photograph() -> Vec<u8> {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     fn transform(crop: Crop, size: u32) -> Transform {
-        Transform { size, crop, flip: 0.5, filter: Filter::Bicubic, pixels: Pixels::U8 }
+        Transform { crop, flip: 0.5, filter: Filter::Bicubic, ..Transform::center(size, 1.0) }
     }
 
     fn prepared(file: &[u8], transform: &Transform, decode: Decode, key: Key) -> Result<Vec<u8>, Reason> {

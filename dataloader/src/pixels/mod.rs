@@ -3,6 +3,9 @@
 pub(crate) mod crop;
 pub(crate) mod decode;
 mod fast_jpeg;
+pub(crate) mod framing;
+#[cfg(test)]
+mod framings;
 pub(crate) mod probe;
 pub(crate) mod resample;
 #[cfg(test)]
@@ -12,6 +15,7 @@ mod truncation;
 
 pub use crop::CropBox;
 pub use decode::{Decode, MAX_PIXELS};
+pub use framing::{Border, Crop};
 pub use probe::{Format, JpegKind, Probe};
 pub use resample::Filter;
-pub use transform::{Crop, Pixels, Preparer, Transform};
+pub use transform::{Pixels, Preparer, Transform};

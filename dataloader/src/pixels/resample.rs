@@ -3,10 +3,11 @@
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x4;
 use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
+use random::Key;
 
-use crate::CropBox;
 use crate::pixels::crop::{View, Window};
 use crate::pixels::decode::{PIXEL_BYTES, Rgbx};
+use crate::{CropBox, Draw};
 
 /// How pixels are interpolated, with PIL's kernels: support grows with the reduction, so that nothing aliases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -16,13 +17,18 @@ pub enum Filter {
     Bilinear,
     /// Keys' cubic with a = −0.5.
     Bicubic,
+    /// One of the two, each as often, drawn for each image (timm's `random`).
+    Either,
 }
 
 impl Filter {
-    fn kernel(self) -> FilterType {
+    /// What to resize an image with; `key` is the sample's.
+    pub(crate) fn kernel(self, key: Key) -> FilterType {
         match self {
             Filter::Bilinear => FilterType::Bilinear,
             Filter::Bicubic => FilterType::CatmullRom,
+            Filter::Either if key.child(Draw::Filter as u64).rng().chance(0.5) => FilterType::Bilinear,
+            Filter::Either => FilterType::CatmullRom,
         }
     }
 }
@@ -34,50 +40,51 @@ const CUBIC_SUPPORT: f64 = 2.0;
 #[derive(Debug, Default)]
 pub(crate) struct Resampler {
     resizer: Resizer,
-    /// (rows, size, 4): resized across, not down yet.
+    /// (rows, columns, 4): resized across, not down yet.
     across: Vec<u8>,
 }
 
 impl Resampler {
-    /// Resizes the window of a view of `image` into `into`, which becomes (size, size, 4).
+    /// Resizes the window of a view of `image` into `into`, which becomes (rows, columns, 4) for `target` columns and rows.
     ///
-    /// As `image.crop(part).resize((size, size), filter, window)` in PIL: near the edge of the window, pixels outside
+    /// As `image.crop(part).resize(target, filter, window)` in PIL: near the edge of the window, pixels outside
     /// it but in the part count; pixels outside the part have no influence.
     ///
     /// # Panics
     /// When the window is empty or not inside the part, or the part not inside the image.
-    pub(crate) fn resize_view(&mut self, image: &Rgbx, view: View, filter: Filter, size: u32, into: &mut Vec<u8>) {
-        self.resize(&part(image.pixels(), image.width, image.height, view.part), view.window, filter, size, into);
-    }
-
-    /// Resizes a whole image to any sides, antialiased, across and down at once; `into` becomes (height, width, 4).
-    pub(crate) fn resize_whole(
+    pub(crate) fn resize_view(
         &mut self,
         image: &Rgbx,
-        filter: Filter,
-        (width, height): (u32, u32),
+        view: View,
+        kernel: FilterType,
+        target: [u32; 2],
         into: &mut Vec<u8>,
     ) {
-        let from = whole(image.pixels(), image.width, image.height);
-        let window = [0.0, 0.0, f64::from(image.width), f64::from(image.height)];
-        pass(&mut self.resizer, &from, &mut pixels(into, width, height), filter, window);
+        self.resize(&part(image.pixels(), image.width, image.height, view.part), view.window, kernel, target, into);
     }
 
     /// PIL resizes across, rounds and clips to bytes, then resizes down. The order shows only where a kernel overshoots.
-    fn resize(&mut self, from: &Part<'_>, window: Window, filter: Filter, size: u32, into: &mut Vec<u8>) {
+    fn resize(
+        &mut self,
+        from: &Part<'_>,
+        window: Window,
+        kernel: FilterType,
+        [columns, lines]: [u32; 2],
+        into: &mut Vec<u8>,
+    ) {
         let Window { left, top, width, height } = window;
-        let mut target = pixels(into, size, size);
-        if filter == Filter::Bilinear {
-            return pass(&mut self.resizer, from, &mut target, filter, [left, top, width, height]);
+        let mut target = pixels(into, columns, lines);
+        if kernel == FilterType::Bilinear {
+            return pass(&mut self.resizer, from, &mut target, kernel, [left, top, width, height]);
         }
         // The rows that count, a whole number of them: with no more and no less, nothing is resized down here.
-        let reach = (CUBIC_SUPPORT * (height / f64::from(size)).max(1.0)).ceil() + 1.0;
+        let reach = (CUBIC_SUPPORT * (height / f64::from(lines)).max(1.0)).ceil() + 1.0;
         let first = (top - reach).floor().max(0.0);
         let rows = (top + height + reach).ceil().min(f64::from(from.height())) - first;
-        let mut across = pixels(&mut self.across, size, rows as u32);
-        pass(&mut self.resizer, from, &mut across, filter, [left, first, width, rows]);
-        let across = whole(&self.across, size, rows as u32);
-        pass(&mut self.resizer, &across, &mut target, filter, [0.0, top - first, f64::from(size), height]);
+        let mut across = pixels(&mut self.across, columns, rows as u32);
+        pass(&mut self.resizer, from, &mut across, kernel, [left, first, width, rows]);
+        let across = whole(&self.across, columns, rows as u32);
+        pass(&mut self.resizer, &across, &mut target, kernel, [0.0, top - first, f64::from(columns), height]);
     }
 }
 
@@ -86,15 +93,13 @@ fn pass(
     resizer: &mut Resizer,
     from: &Part<'_>,
     into: &mut TypedImage<'_, U8x4>,
-    filter: Filter,
+    kernel: FilterType,
     [left, top, width, height]: [f64; 4],
 ) {
     let width = fitting(left, width, from.width());
     let height = fitting(top, height, from.height());
-    let options = ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(filter.kernel()))
-        .use_alpha(false)
-        .crop(left, top, width, height);
+    let options =
+        ResizeOptions::new().resize_alg(ResizeAlg::Convolution(kernel)).use_alpha(false).crop(left, top, width, height);
     resizer.resize_typed(from, into, &options).expect("the window lies inside the image");
 }
 
@@ -144,9 +149,10 @@ mod tests {
             let image = Rgbx { width, height, bytes: [9, 99, 199, 0].repeat((width * height) as usize) };
             let mut resampler = Resampler::default();
             let mut pixels = Vec::new();
-            let wanted = Wanted::around(Window::center(width, height, size, pct), width, height, size);
+            let wanted = Wanted::around(Window::center(width, height, size, pct), [width, height], [size, size]);
             for filter in [Filter::Bilinear, Filter::Bicubic] {
-                resampler.resize_view(&image, wanted.in_whole(), filter, size, &mut pixels);
+                let kernel = filter.kernel(Key::root(0));
+                resampler.resize_view(&image, wanted.in_whole(), kernel, [size, size], &mut pixels);
                 prop_assert!(pixels == [9, 99, 199, 0].repeat((size * size) as usize));
             }
         }

@@ -1,5 +1,6 @@
 //! Agreement with figures that torchvision and PIL computed (`tests/fixtures/make_torchvision_figures.py`).
 
+use fast_image_resize::FilterType;
 use random::Key;
 use serde::Deserialize;
 
@@ -88,10 +89,10 @@ fn from_hex(text: &str) -> Vec<u8> {
     text.as_bytes().as_chunks::<2>().0.iter().map(|&[high, low]| digit(high) << 4 | digit(low)).collect()
 }
 
-fn filter(name: &str) -> Filter {
+fn kernel(name: &str) -> FilterType {
     match name {
-        "bilinear" => Filter::Bilinear,
-        "bicubic" => Filter::Bicubic,
+        "bilinear" => Filter::Bilinear.kernel(Key::root(0)),
+        "bicubic" => Filter::Bicubic.kernel(Key::root(0)),
         other => panic!("unknown filter {other}"),
     }
 }
@@ -119,7 +120,7 @@ fn resized_crops_agree_within_one_level() {
     let (image, mut resampler, mut found) = (decode(&fixture("waves.png")), Resampler::default(), Vec::new());
     for case in figures().crops {
         let view = Wanted::only(crop_box(case.r#box), case.size).in_whole();
-        resampler.resize_view(&image, view, filter(&case.filter), case.size, &mut found);
+        resampler.resize_view(&image, view, kernel(&case.filter), [case.size; 2], &mut found);
         let what = format!("box {:?} to {} {}", case.r#box, case.size, case.filter);
         assert_close(&rgb(&found), &from_hex(&case.pixels), 1, &what);
     }
@@ -131,8 +132,8 @@ fn resize_and_center_crop_agree_within_one_level() {
     for case in figures().centers {
         let view = cut(&image, crop_box(case.view));
         let window = Window::center(view.width, view.height, case.size, case.pct);
-        let wanted = Wanted::around(window, view.width, view.height, case.size).in_whole();
-        resampler.resize_view(&view, wanted, filter(&case.filter), case.size, &mut found);
+        let wanted = Wanted::around(window, [view.width, view.height], [case.size; 2]).in_whole();
+        resampler.resize_view(&view, wanted, kernel(&case.filter), [case.size; 2], &mut found);
         let what = format!("{:?} to {} of {} {}", case.view, case.size, case.pct, case.filter);
         assert_close(&rgb(&found), &from_hex(&case.pixels), 1, &what);
     }

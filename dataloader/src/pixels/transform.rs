@@ -1,11 +1,15 @@
 //! From a decoded image to the pixels that a model sees, with torchvision's semantics on PIL images.
 
+use std::cell::Cell;
+
 use random::Key;
 
-use crate::pixels::crop::{View, Wanted, Window};
+use crate::augment::{Augment, Scratch};
+use crate::pixels::crop::{View, Wanted};
 use crate::pixels::decode::{Decoder, PIXEL_BYTES, Rgbx};
+use crate::pixels::framing::Placement;
 use crate::pixels::resample::Resampler;
-use crate::{BadImage, CropBox, DataError, Decode, Draw, Encoding, Filter};
+use crate::{BadImage, Crop, DataError, Decode, Draw, Encoding, Filter};
 
 /// What happens to every image.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,25 +22,10 @@ pub struct Transform {
     pub flip: f64,
     /// How the image is resized.
     pub filter: Filter,
+    /// What changes its colours and shapes, in timm's order: after the flip, erasing after normalisation.
+    pub augment: Augment,
     /// What a batch holds.
     pub pixels: Pixels,
-}
-
-/// Which part of the image is kept.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Crop {
-    /// torchvision's `RandomResizedCrop`: a random box, resized to the square.
-    RandomResized {
-        /// Area of the box as a share of the image's, `0 < low ≤ high ≤ 1`.
-        scale: [f64; 2],
-        /// Width over height of the box, `0 < low ≤ high`, drawn log-uniformly.
-        ratio: [f64; 2],
-    },
-    /// timm's evaluation: `Resize(⌊size / pct⌋)` of the shorter side, then `CenterCrop(size)`.
-    Center {
-        /// The share that the crop is of the resized shorter side, in `(0, 1]`.
-        pct: f64,
-    },
 }
 
 /// What a batch holds.
@@ -56,7 +45,14 @@ pub enum Pixels {
 impl Transform {
     /// Resize and centre crop to bytes, nothing random: the shortest start of a spec.
     pub fn center(size: u32, pct: f64) -> Transform {
-        Transform { size, crop: Crop::Center { pct }, flip: 0.0, filter: Filter::default(), pixels: Pixels::U8 }
+        Transform {
+            size,
+            crop: Crop::Center { pct },
+            flip: 0.0,
+            filter: Filter::default(),
+            augment: Augment::default(),
+            pixels: Pixels::U8,
+        }
     }
 
     /// Bytes of one image in a batch.
@@ -86,17 +82,16 @@ impl Transform {
         }
     }
 
+    /// Erases what the sample's key says from an image as [`write`](Self::write) left it.
+    pub fn erase(&self, image: &mut [u8], key: Key) {
+        if let Pixels::F32 { .. } = self.pixels {
+            self.augment.erase(bytemuck::cast_slice_mut(image), self.size as usize, key);
+        }
+    }
+
     /// What this needs of an image of the given size; `key` is the sample's.
     pub(crate) fn wanted(&self, width: u32, height: u32, key: Key) -> Wanted {
-        match self.crop {
-            Crop::RandomResized { scale, ratio } => {
-                let mut rng = key.child(Draw::Crop as u64).rng();
-                Wanted::only(CropBox::random_resized(width, height, scale, ratio, &mut rng), self.size)
-            }
-            Crop::Center { pct } => {
-                Wanted::around(Window::center(width, height, self.size, pct), width, height, self.size)
-            }
-        }
+        self.crop.frame(width, height, self.size, key).wanted
     }
 
     pub(crate) fn check(&self) -> Result<(), DataError> {
@@ -107,18 +102,16 @@ impl Transform {
         if !(0.0..=1.0).contains(&self.flip) {
             return invalid("transform.flip", format!("{} is no probability", self.flip));
         }
-        match self.crop {
-            Crop::RandomResized { scale: [low, high], .. } if !(0.0 < low && low <= high && high <= 1.0) => {
-                invalid("transform.crop.scale", format!("[{low}, {high}] is not 0 < low <= high <= 1"))
+        for (name, probability) in self.augment.probabilities() {
+            if !(0.0..=1.0).contains(&probability) {
+                return invalid("transform.augment", format!("{name}: {probability} is no probability"));
             }
-            Crop::RandomResized { ratio: [low, high], .. } if !(0.0 < low && low <= high && high.is_finite()) => {
-                invalid("transform.crop.ratio", format!("[{low}, {high}] is not 0 < low <= high"))
-            }
-            Crop::Center { pct } if !(0.0 < pct && pct <= 1.0) => {
-                invalid("transform.crop.pct", format!("{pct} is not in (0, 1]"))
-            }
-            _ => Ok(()),
         }
+        if self.augment.erasing.is_some() && self.pixels == Pixels::U8 {
+            let problem = "rectangles are erased from normalised values, and these batches hold bytes";
+            return invalid("transform.augment.erasing", problem.to_owned());
+        }
+        self.crop.check(self.size)
     }
 }
 
@@ -141,6 +134,9 @@ pub struct Preparer {
     resampler: Resampler,
     image: Rgbx,
     cropped: Vec<u8>,
+    /// The part of a result that is resized, where that is not all.
+    part: Vec<u8>,
+    scratch: Scratch,
 }
 
 impl Preparer {
@@ -173,24 +169,40 @@ impl Preparer {
         transform: &Transform,
         key: Key,
     ) -> Result<Decoded, BadImage> {
-        let wanted = |width, height| transform.wanted(width, height, key);
-        self.decoder.decode(bytes, encoding, &wanted, &mut self.image).map(Decoded)
+        let placement = Cell::new(None);
+        let wanted = |width, height| {
+            let framing = transform.crop.frame(width, height, transform.size, key);
+            placement.set(Some(framing.placement));
+            framing.wanted
+        };
+        let view = self.decoder.decode(bytes, encoding, &wanted, &mut self.image)?;
+        Ok(Decoded { view, placement: placement.take().expect("nothing is decoded before what is wanted is known") })
     }
 
-    /// The second half: the crop, resized and perhaps mirrored.
-    pub(crate) fn resize(&mut self, Decoded(view): Decoded, transform: &Transform, key: Key) -> &mut [u8] {
-        let size = transform.size;
-        self.resampler.resize_view(&self.image, view, transform.filter, size, &mut self.cropped);
+    /// The second half: the crop, resized, perhaps mirrored, and augmented.
+    pub(crate) fn resize(&mut self, decoded: Decoded, transform: &Transform, key: Key) -> &mut [u8] {
+        let Decoded { view, placement } = decoded;
+        let (size, kernel) = (transform.size, transform.filter.kernel(key));
+        if placement.is_whole(size) {
+            self.resampler.resize_view(&self.image, view, kernel, placement.sides(), &mut self.cropped);
+        } else {
+            self.resampler.resize_view(&self.image, view, kernel, placement.sides(), &mut self.part);
+            placement.place(&self.part, size, &mut self.cropped);
+        }
         if key.child(Draw::Flip as u64).rng().chance(transform.flip) {
             mirror(&mut self.cropped, size);
         }
+        transform.augment.change(&mut self.cropped, size as usize, key, &mut self.scratch);
         self.image.shrink();
         &mut self.cropped
     }
 }
 
 /// An image that a [`Preparer`] holds decoded, and what of it is wanted.
-pub(crate) struct Decoded(View);
+pub(crate) struct Decoded {
+    view: View,
+    placement: Placement,
+}
 
 /// Mirrors (H, W, 4) pixels left and right.
 fn mirror(pixels: &mut [u8], width: u32) {
@@ -202,6 +214,7 @@ fn mirror(pixels: &mut [u8], width: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pixels::crop::Window;
 
     #[test]
     fn mirroring_reverses_rows_and_keeps_colours() {
@@ -217,8 +230,8 @@ mod tests {
             let image = Rgbx { width, height, bytes: vec![77; width as usize * height as usize * 4] };
             let mut pixels = Vec::new();
             let window = Window::center(width, height, 224, 0.875);
-            let view = Wanted::around(window, width, height, 224).in_whole();
-            Resampler::default().resize_view(&image, view, Filter::Bicubic, 224, &mut pixels);
+            let view = Wanted::around(window, [width, height], [224; 2]).in_whole();
+            Resampler::default().resize_view(&image, view, Filter::Bicubic.kernel(Key::root(0)), [224; 2], &mut pixels);
             assert_eq!(pixels, vec![77; 224 * 224 * 4], "{width} x {height}");
         }
     }

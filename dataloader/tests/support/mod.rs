@@ -9,6 +9,7 @@ use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
+use dataloader::augment::{Augment, ColorJitter, EraseMode, Policy, RandomErasing};
 use dataloader::{
     Batches, Crop, DataError, Encoding, Filter, LoaderSpec, LoaderStats, Order, Pixels, ReadError, SampleKey, Source,
     Transform, Wants, with_batches,
@@ -63,7 +64,15 @@ pub fn augmented() -> Transform {
         size: 6,
         crop: Crop::RandomResized { scale: [0.2, 1.0], ratio: [0.75, 4.0 / 3.0] },
         flip: 0.5,
-        filter: Filter::Bicubic,
+        filter: Filter::Either,
+        augment: Augment {
+            policy: Policy::parse("rand-m9-mstd0.5-inc1", [124, 116, 104], None).expect("timm's grammar"),
+            jitter: Some(ColorJitter::even(0.4)),
+            grayscale: 0.2,
+            blur: 0.2,
+            solarise: 0.2,
+            erasing: Some(RandomErasing::new(0.5, EraseMode::Pixel)),
+        },
         pixels: Pixels::F32 { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
     }
 }

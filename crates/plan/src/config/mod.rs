@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use augment::{Augment, Crop, Interpolation};
+pub use augment::{Augment, Crop, EraseMode, EvalCropMode, Interpolation, TrainInterpolation};
 pub use checkpoint::Checkpoint;
 pub use data::{Data, Source};
 pub use eval::Eval;
@@ -130,8 +130,8 @@ impl Config {
         crate::models::configured(&self.model, 1).map(drop).map_err(|bad| self.bad_model(bad))
     }
 
-    /// An error about the value of `key`, with the place where it was set.
-    pub(crate) fn bad_value(&self, key: &str, expected: String, found: String) -> ConfigError {
+    /// An error about the value of `key`, with the place where it was set: for what only other crates can check.
+    pub fn bad_value(&self, key: &str, expected: String, found: String) -> ConfigError {
         ConfigError::Value {
             place: Box::new(self.origins.place(key)),
             key: key.to_owned(),
