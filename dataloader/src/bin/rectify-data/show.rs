@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let model = plan::models::configured(&config.model, dataset.train.classes().len());
     let size = model.context("[model] of the recipe")?.image_size() as u32;
     let (source, order, transform) = match arguments.val {
-        false => (&dataset.train, Order::Shuffled, Transform::training(&config, size)),
+        false => (&dataset.train, Order::Shuffled, Transform::training(&config, size)?),
         true => (&dataset.validation, Order::Sequential, Transform::evaluation(&config, size)),
     };
     // The stream does not depend on how a global batch is cut.
