@@ -4,7 +4,7 @@ use plan::ConfigError;
 use plan::config::{self, Config, EvalCropMode, Interpolation, Source, TrainInterpolation};
 
 use crate::augment::{Augment, ColorJitter, EraseMode, Policy, RandomErasing, Sampling};
-use crate::{Border, Crop, DatasetSpec, Filter, Pixels, SourceKind, Transform};
+use crate::{Border, Crop, DatasetSpec, Filter, MixMode, Mixing, Pixels, SourceKind, Transform};
 
 impl DatasetSpec {
     /// The data set that the config names.
@@ -79,6 +79,27 @@ impl Transform {
             augment: Augment::default(),
             pixels: Pixels::F32 { mean: mean.map(|value| value as f32), std: std.map(|value| value as f32) },
         }
+    }
+}
+
+impl Mixing {
+    /// How the config mixes training samples; `None` where it never does.
+    pub fn configured(config: &Config) -> Option<Mixing> {
+        let augment = &config.augment;
+        augment.mixes().then(|| Mixing {
+            seed: config.seed,
+            mixup_alpha: augment.mixup,
+            cutmix_alpha: augment.cutmix,
+            cutmix_minmax: augment.cutmix_minmax,
+            probability: augment.mix_prob,
+            switch_probability: augment.mix_switch_prob,
+            mode: match augment.mix_mode {
+                config::MixMode::Batch => MixMode::Batch,
+                config::MixMode::Pair => MixMode::Pair,
+                config::MixMode::Elem => MixMode::Elem,
+            },
+            group: augment.mix_group,
+        })
     }
 }
 

@@ -17,6 +17,7 @@ mod configured;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
+mod mix;
 mod order;
 pub mod pack;
 mod pipeline;
@@ -25,6 +26,7 @@ mod source;
 
 pub use chores::{bench, inspect, sample, show, verify};
 pub use error::{BadImage, DataError, ReadError, Reason};
+pub use mix::{Blend, Mix, MixMode, Mixing};
 pub use order::{Draw, Order, SampleKey, Share, Stream};
 pub use pipeline::{BadPolicy, BatchMemory, Batches, Lease, LoaderSpec, LoaderStats, SKIPPED, with_batches};
 pub use pixels::{

@@ -18,6 +18,8 @@ pub fn training_spec(
 ) -> Result<LoaderSpec, ConfigError> {
     Ok(LoaderSpec {
         order: Order::Shuffled,
+        repeats: plan.config.augment.repeats,
+        sizes: plan.config.augment.sizes.clone(),
         transform: Transform::training(&plan.config, plan.model.image_size() as u32)?,
         global_batch: plan.global_batch,
         micro_batch: plan.micro_batch,

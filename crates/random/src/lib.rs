@@ -10,6 +10,7 @@
 //! assert_eq!(key.rng().next_u64(), key.rng().next_u64());
 //! ```
 
+mod beta;
 mod permutation;
 mod philox;
 

@@ -127,6 +127,11 @@ impl<M: BatchMemory> Lease<M> {
         self.batch().labels.is_empty()
     }
 
+    /// Rows and columns of its images, which lie one after the other from the beginning of the memory.
+    pub fn size(&self) -> u32 {
+        self.batch().size
+    }
+
     /// The labels, one a sample; of the replacement where a bad image was replaced, [`SKIPPED`] where it was left out.
     pub fn labels(&self) -> &[i64] {
         &self.batch().labels

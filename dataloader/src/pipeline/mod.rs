@@ -5,6 +5,7 @@ mod batches;
 mod budget;
 mod read;
 mod seat;
+mod sizes;
 mod spec;
 mod stats;
 mod threads;
@@ -27,6 +28,7 @@ use crate::pipeline::bad::BadImages;
 use crate::pipeline::budget::Budget;
 use crate::pipeline::read::Loaded;
 use crate::pipeline::seat::{Batch, Seat};
+use crate::pipeline::sizes::Sizes;
 use crate::pipeline::threads::pin;
 use crate::pixels::decode::panic_message;
 use crate::{DataError, SampleKey, Source};
@@ -61,6 +63,7 @@ pub fn with_batches<M: BatchMemory, R>(
     let loader = Loader {
         source,
         spec,
+        sizes: spec.sizes(),
         stats,
         bad: BadImages::new(spec.bad, spec.bad_images.clone()),
         budget: Budget::new(READ_AHEAD_BYTES),
@@ -100,6 +103,8 @@ fn panicked(thread: &'static str, message: &str) -> DataError {
 struct Task {
     seat: usize,
     slot: usize,
+    /// Which of the loader's sizes the images of its batch have.
+    stage: usize,
     place: SampleKey,
 }
 
@@ -107,6 +112,7 @@ struct Task {
 struct Loader<'a, M> {
     source: &'a dyn Source,
     spec: &'a LoaderSpec,
+    sizes: Sizes,
     stats: &'a LoaderStats,
     bad: BadImages,
     budget: Budget,
@@ -133,7 +139,7 @@ impl<'a, M: BatchMemory> Loader<'a, M> {
         let (filled_in, filled) = bounded::<Outcome<M>>(buffers + readers + workers + 1);
         for (seat, memory) in memory.into_iter().enumerate() {
             let (labels, samples) = (Vec::new(), Vec::new());
-            let buffer = Batch { seat, index: 0, memory, labels, samples };
+            let buffer = Batch { seat, index: 0, size: 0, memory, labels, samples };
             free_in.send(buffer).expect("the receiver is in scope");
         }
         {

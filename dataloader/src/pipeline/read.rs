@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender, select};
-use random::{Key, Purpose};
+use random::Purpose;
 
 use crate::pipeline::batches::BatchMemory;
 use crate::pipeline::seat::Batch;
@@ -23,7 +23,7 @@ impl<M: BatchMemory> Loader<'_, M> {
     pub(super) fn plan(&self, free: &Receiver<Batch<M>>, stop: &Receiver<()>, tasks: &Sender<Task>) {
         let len = self.source.len() as u64;
         let share = self.spec.share();
-        let mut stream = Stream::new(self.spec.seed, self.spec.order, len);
+        let mut stream = Stream::new(self.spec.seed, self.spec.order, len).repeated(self.spec.repeats as u64);
         let mut places = Vec::with_capacity(self.spec.micro_batch);
         let mut index = 0;
         while let Some(positions) = share.positions(index, len) {
@@ -35,13 +35,14 @@ impl<M: BatchMemory> Loader<'_, M> {
             self.stats.spent(Clock::MemoryWait, began.elapsed());
             let Some(mut batch) = batch else { return };
             let seat = batch.seat;
+            let stage = self.sizes.stage_at(positions.start, len);
             places.clear();
             places.extend(positions.map(|position| stream.at(position)));
-            batch.index = index;
+            (batch.index, batch.size) = (index, self.sizes.transform(stage).size);
             batch.samples.clone_from(&places);
             self.seats[seat].begin(batch);
             for (slot, &place) in places.iter().enumerate() {
-                if tasks.send(Task { seat, slot, place }).is_err() {
+                if tasks.send(Task { seat, slot, stage, place }).is_err() {
                     return;
                 }
             }
@@ -62,8 +63,7 @@ impl<M: BatchMemory> Loader<'_, M> {
                 return;
             }
             let mut bytes = spare.try_recv().unwrap_or_default();
-            let key = task.place.key(self.spec.seed, Purpose::Augment);
-            let read = self.read_sample(task.place.sample as usize, key, &mut bytes);
+            let read = self.read_sample(task.place.sample as usize, task, &mut bytes);
             self.budget.take(bytes.len(), || stopping(stop));
             if out.send(Loaded { task, bytes, read }).is_err() {
                 return;
@@ -71,10 +71,11 @@ impl<M: BatchMemory> Loader<'_, M> {
         }
     }
 
-    /// Reads a sample, or the part of it that the draws of `key` make of it.
-    pub(super) fn read_sample(&self, sample: usize, key: Key, bytes: &mut Vec<u8>) -> Result<Encoding, ReadError> {
+    /// Reads a sample for a task, or the part of it that the task's draws make of it.
+    pub(super) fn read_sample(&self, sample: usize, task: Task, bytes: &mut Vec<u8>) -> Result<Encoding, ReadError> {
         let began = Instant::now();
-        let wanted = |width, height| self.spec.transform.wanted(width, height, key).pixels;
+        let (transform, key) = (self.sizes.transform(task.stage), task.place.key(self.spec.seed, Purpose::Augment));
+        let wanted = |width, height| transform.wanted(width, height, key).pixels;
         let wants = if self.spec.decode == Decode::Strict { Wants::EVERYTHING } else { Wants::new(&wanted) };
         let read = self.source.read(sample, wants, bytes);
         self.stats.spent(Clock::Reading, began.elapsed());

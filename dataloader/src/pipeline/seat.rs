@@ -13,6 +13,8 @@ pub(crate) struct Batch<M> {
     pub(crate) seat: usize,
     /// Counted from the first batch delivered.
     pub(crate) index: u64,
+    /// Rows and columns of its images.
+    pub(crate) size: u32,
     pub(crate) memory: M,
     pub(crate) labels: Vec<i64>,
     pub(crate) samples: Vec<SampleKey>,
@@ -161,7 +163,7 @@ mod tests {
     fn batch(samples: usize, image_bytes: usize) -> Batch<Vec<u8>> {
         let samples = (0..samples as u64).map(|sample| SampleKey { epoch: 0, position: sample, sample }).collect();
         let memory = vec![0xAA; 1024 * image_bytes];
-        Batch { seat: 0, index: 0, memory, labels: Vec::new(), samples }
+        Batch { seat: 0, index: 0, size: 1, memory, labels: Vec::new(), samples }
     }
 
     /// Four threads that all want to write at once: nothing is lost, nothing is written twice or elsewhere, one thread gets

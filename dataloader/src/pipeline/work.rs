@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender};
-use random::{Key, Purpose};
+use random::Purpose;
 
 use crate::pipeline::batches::{BatchMemory, SKIPPED};
 use crate::pipeline::read::Loaded;
@@ -55,11 +55,10 @@ impl<M: BatchMemory> Loader<'_, M> {
     /// Writes one sample into its place. The batch, where that was its last missing one.
     fn fill(&self, preparer: &mut Preparer, loaded: &mut Loaded) -> Result<Option<Batch<M>>, DataError> {
         let task = loaded.task;
-        let key = task.place.key(self.spec.seed, Purpose::Augment);
         let mut sample = task.place.sample as usize;
         loop {
             let outcome = match &loaded.read {
-                Ok(encoding) => self.prepare(preparer, &loaded.bytes, *encoding, key),
+                Ok(encoding) => self.prepare(preparer, &loaded.bytes, *encoding, task),
                 Err(error) => Err(BadImage::new(Reason::Unreadable, error)),
             };
             let bad = match outcome {
@@ -71,7 +70,7 @@ impl<M: BatchMemory> Loader<'_, M> {
                 Some(next) => sample = next,
                 None => return Ok(self.deliver(task, &[], SKIPPED)),
             }
-            loaded.read = self.read_sample(sample, key, &mut loaded.bytes);
+            loaded.read = self.read_sample(sample, task, &mut loaded.bytes);
         }
     }
 
@@ -94,24 +93,26 @@ impl<M: BatchMemory> Loader<'_, M> {
         preparer: &'p mut Preparer,
         bytes: &[u8],
         encoding: Encoding,
-        key: Key,
+        task: Task,
     ) -> Result<&'p [u8], BadImage> {
+        let (transform, key) = (self.sizes.transform(task.stage), task.place.key(self.spec.seed, Purpose::Augment));
         let began = Instant::now();
-        let decoded = preparer.decode(bytes, encoding, &self.spec.transform, key);
+        let decoded = preparer.decode(bytes, encoding, transform, key);
         self.stats.spent(Clock::Decoding, began.elapsed());
         let began = Instant::now();
-        let pixels = preparer.resize(decoded?, &self.spec.transform, key);
+        let pixels = preparer.resize(decoded?, transform, key);
         self.stats.spent(Clock::Resizing, began.elapsed());
         Ok(pixels)
     }
 
     fn deliver(&self, task: Task, pixels: &[u8], label: i64) -> Option<Batch<M>> {
         let began = Instant::now();
+        let transform = self.sizes.transform(task.stage);
         let write = |place: SampleKey, pixels: &[u8], into: &mut [u8]| {
-            self.spec.transform.write(pixels, into);
-            self.spec.transform.erase(into, place.key(self.spec.seed, Purpose::Augment));
+            transform.write(pixels, into);
+            transform.erase(into, place.key(self.spec.seed, Purpose::Augment));
         };
-        let writer = Writer { image_bytes: self.spec.transform.image_bytes(), write };
+        let writer = Writer { image_bytes: transform.image_bytes(), write };
         let whole = self.seats[task.seat].put(Prepared { slot: task.slot, label, pixels }, &writer);
         self.stats.spent(Clock::Writing, began.elapsed());
         if label != SKIPPED {
