@@ -3,6 +3,7 @@
 
 Every side does the same work on the same JPEG files: decode, random resized crop to 224 (scale 0.08 to 1), flip,
 normalise to float32 in channel-first order, batches of 64. Each round runs ours and every peer one after the other.
+Cores below the number of workers mean that something else ran: then trust images a core-second more than images/s.
 
 DATA is a folder with train/<class>/*.JPEG, of which only these are read; without it, images are made (loader_images.py).
 Peers (loader_peers.py) come from PyPI into an environment outside the checkout (`RECTIFY_PEERS`, default
@@ -68,14 +69,23 @@ def check(batch):
         sys.exit(f"its values lie in {values.min():.2f} to {values.max():.2f}: not normalised")
 
 
+def processor_seconds():
+    """Processor time of this process and its children so far (`man 5 proc`: fields 14 and 15 of stat)."""
+    ticks = 0
+    for pid in ["self", *pathlib.Path("/proc/self/task", str(os.getpid()), "children").read_text().split()]:
+        ticks += sum(map(int, pathlib.Path("/proc", pid, "stat").read_text().rsplit(")", 1)[1].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def timed(batches, seconds):
-    """Images a second of an endless iterator of batches, after a warm-up of four."""
+    """Images a second of an endless iterator of batches, after a warm-up of four; and the cores that it used."""
     for _ in range(4):
         check(next(batches))
-    images, start = 0, time.perf_counter()
+    images, start, busy = 0, time.perf_counter(), processor_seconds()
     while time.perf_counter() - start < seconds:
         images += len(next(batches))
-    return images / (time.perf_counter() - start)
+    took = time.perf_counter() - start
+    return images / took, (processor_seconds() - busy) / took
 
 
 def measure_peer(arguments):
@@ -84,7 +94,7 @@ def measure_peer(arguments):
 
     loaders = getattr(loader_peers, CASES[arguments.case].peers)
     batches = loaders[arguments.peer](files_of(arguments.data), CASES[arguments.case].workers)
-    print(timed(iter(batches), arguments.seconds), flush=True)
+    print(*timed(iter(batches), arguments.seconds), flush=True)
     os._exit(0)  # worker processes of an endless loader would be waited for
 
 
@@ -157,6 +167,7 @@ class Comparison:
         return self.folders[form]
 
     def measure(self, who, name):
+        """Images a second, and cores used."""
         case, seconds = CASES[name], str(self.arguments.seconds)
         cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[: case.workers]))
         patience = 120 + 10 * self.arguments.seconds
@@ -164,9 +175,11 @@ class Comparison:
             command = [self.program, "bench", self.folder(case.form), "--workers", str(case.workers), "--seconds", seconds, *case.ours]
             said = run(command, patience, cores).splitlines()
             self.stages[name] = [line.strip() for line in said[1:]]
-            return float(said[0].split()[0])
+            cores_used = [line.split()[0] for line in said if line.endswith("cores used")]
+            return float(said[0].split()[0]), float(cores_used[0])
         command = [self.python, __file__, self.data, "--case", name, "--peer", who, "--seconds", seconds]
-        return float(run(command, patience, cores).split()[-1])
+        rate, cores_used = map(float, run(command, patience, cores).split()[-2:])
+        return rate, cores_used
 
     def compare(self, name):
         """Rounds of every side in turn; the lines of the table and of the results."""
@@ -185,22 +198,26 @@ class Comparison:
         return self.table(name, figures, lost)
 
     def table(self, name, figures, lost):
-        ours = statistics.median(figures["ours"])
-        print(f"\n{name:18}{'images/s':>10}{'ours is':>12}   rounds")
-        print(f"  {'ours':16}{ours:10.0f}{'':12}   {' '.join(f'{f:.0f}' for f in figures['ours'])}")
+        rates = {who: [rate for rate, _ in rounds] for who, rounds in figures.items()}
+        ours = statistics.median(rates["ours"])
+        print(f"\n{name:18}{'images/s':>10}{'ours is':>10}{'cores':>8}{'images a core-second':>22}")
         lines = []
-        for peer in self.arguments.peers:
-            if peer in lost:
-                print(f"  {peer:16}  left out: {lost[peer]}")
+        for who in figures:
+            if who in lost:
+                print(f"  {who:16}  left out: {lost[who]}")
                 continue
+            theirs = statistics.median(rates[who])
             # Each round against its own neighbours, so that a load that comes and goes meets both sides.
-            ratio = statistics.median(a / b for a, b in zip(figures["ours"], figures[peer]))
-            theirs = statistics.median(figures[peer])
-            print(f"  {peer:16}{theirs:10.0f}{ratio:10.2f} x   {' '.join(f'{f:.0f}' for f in figures[peer])}")
-            lines.append({
-                "bench": "loader", "case": name, "peer": peer, "ours": round(ours, 1), "theirs": round(theirs, 1),
-                "ratio": round(ratio, 3), "unit": "images/s", "rounds": self.arguments.rounds,
-            })
+            ratio = statistics.median(a / b for a, b in zip(rates["ours"], rates[who]))
+            cores = statistics.median(cores for _, cores in figures[who])
+            of_core = statistics.median(rate / max(cores, 0.01) for rate, cores in figures[who])
+            shown = "" if who == "ours" else f"{ratio:.2f} x"
+            print(f"  {who:16}{theirs:10.0f}{shown:>10}{cores:8.2f}{of_core:22.0f}   rounds {' '.join(f'{r:.0f}' for r in rates[who])}")
+            if who != "ours":
+                lines.append({
+                    "bench": "loader", "case": name, "peer": who, "ours": round(ours, 1), "theirs": round(theirs, 1),
+                    "ratio": round(ratio, 3), "unit": "images/s", "rounds": self.arguments.rounds,
+                })
         print("  of ours: " + "; ".join(self.stages[name]), flush=True)
         return lines
 
