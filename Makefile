@@ -43,8 +43,8 @@ fmt: setup ## Format all Rust files
 doc: setup ## Build the API documentation into target/doc
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
-bench-loader: build ## Compare the loader with its peers on an ImageNet-style folder (DATA=DIR)
-	bench/loader.py $(or $(DATA),$(error DATA=DIR names a folder with train and val)) $(ARGS)
+bench-loader: build ## Compare the loader with its peers on a folder of JPEGs (DATA=DIR; else on images made for it)
+	bench/loader.py $(DATA) $(ARGS)
 
 clean: ## Remove what was built (libtorch stays in the cache, runs and data where they are)
 	rm -rf target
