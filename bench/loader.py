@@ -2,8 +2,10 @@
 """Rectify's loader against its peers: images/s, in turn, pinned to cores, page cache warm, 1 and 2 workers.
 
 Every side does the same work on the same JPEG files: decode, random resized crop to 224 (scale 0.08 to 1), flip,
-normalise to float32 in channel-first order, batches of 64. Usage: loader.py DATA [--rounds 3] [--seconds 5]
-[--peers dali,torchvision-pil,torchvision-io,simplejpeg,spdl] [--results bench/results/loader.jsonl]
+normalise to float32 in channel-first order, batches of 64; in the case deit-aug-1w with DeiT's RandAugment (timm's
+rand-m9-mstd0.5-inc1) and random erasing (0.25) as well, against torchvision and timm (loader_deit.py).
+Usage: loader.py DATA [--rounds 3] [--seconds 5] [--cases plain-1w,plain-2w,deit-aug-1w]
+[--peers dali,torchvision-pil,torchvision-io,simplejpeg,spdl,timm] [--results bench/results/loader.jsonl]
 
 DATA is a folder with train/<class>/*.JPEG; only these are read. Peers come from PyPI into a virtual environment outside
 the checkout (`RECTIFY_PEERS`, default ~/.cache/rectify/loader-peers). A peer that cannot be installed is left out
@@ -21,9 +23,12 @@ import sys
 import tempfile
 import time
 
+import loader_deit
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PEERS = ["dali", "torchvision-pil", "torchvision-io", "simplejpeg", "spdl"]
-PACKAGES = ["torch", "torchvision", "nvidia-dali-cuda120", "nvidia-nvimgcodec-cu12", "simplejpeg", "spdl", "opencv-python-headless"]
+CASES = ["plain-1w", "plain-2w", "deit-aug-1w"]
+PACKAGES = ["torch", "torchvision", "nvidia-dali-cuda120", "nvidia-nvimgcodec-cu12", "simplejpeg", "spdl", "opencv-python-headless", "timm"]
 SIZE, BATCH, SCALE, RATIO = 224, 64, (0.08, 1.0), (3 / 4, 4 / 3)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -153,6 +158,10 @@ def spdl(files, workers):
 LOADERS = {"dali": dali, "torchvision-pil": torchvision_pil, "torchvision-io": torchvision_io, "simplejpeg": simplejpeg_peer, "spdl": spdl}
 
 
+def loaders_of(case):
+    return loader_deit.PEERS if case.startswith("deit-aug") else LOADERS
+
+
 def python_of_peers():
     """The interpreter of the peers' environment, made at the first call."""
     place = pathlib.Path(os.environ.get("RECTIFY_PEERS", pathlib.Path.home() / ".cache/rectify/loader-peers"))
@@ -173,13 +182,17 @@ def pinned(cores, command):
     return run.stdout
 
 
-def measure(who, arguments, workers, python):
+def measure(who, arguments, case, workers, python):
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:workers]))
     if who == "ours":
         program = ROOT / "target/release/rectify-data" if arguments.program is None else arguments.program
         command = [str(program), "bench", arguments.training_alone, "--workers", str(workers), "--seconds", str(arguments.seconds)]
+        if case == "deit-aug":
+            recipe = pathlib.Path(arguments.training_alone, "deit.toml")
+            recipe.write_text(loader_deit.RECIPE)
+            command += ["--recipe", str(recipe)]
         return float(pinned(cores, command).split()[0])
-    command = [python, __file__, arguments.data, "--peer", who, "--workers", str(workers), "--seconds", str(arguments.seconds)]
+    command = [python, __file__, arguments.data, "--peer", who, "--cases", f"{case}-{workers}w", "--workers", str(workers), "--seconds", str(arguments.seconds)]
     return float(pinned(cores, command).split()[-1])
 
 
@@ -193,18 +206,20 @@ def compare(arguments):
     python, load = python_of_peers(), os.getloadavg()[0]
     print(f"load before: {load:.1f} (figures of a busy machine are for guidance only)")
     lines = []
-    for workers in (1, 2):
-        figures, lost = {who: [] for who in ["ours", *arguments.peers]}, {}
+    for name in arguments.cases:
+        case, workers = name[:-3], int(name[-2])
+        peers = [peer for peer in arguments.peers if peer in loaders_of(name)]
+        figures, lost = {who: [] for who in ["ours", *peers]}, {}
         for _ in range(arguments.rounds):
             for who in figures:
                 if who not in lost:
                     try:
-                        figures[who].append(measure(who, arguments, workers, python))
+                        figures[who].append(measure(who, arguments, case, workers, python))
                     except (RuntimeError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
                         lost[who] = error
         ours = statistics.median(figures["ours"]) if figures["ours"] else sys.exit(f"ours: {lost['ours']}")
-        print(f"\nplain-{workers}w: ours {ours:.0f} images/s, rounds {[round(f) for f in figures['ours']]}")
-        for peer in arguments.peers:
+        print(f"\n{name}: ours {ours:.0f} images/s, rounds {[round(f) for f in figures['ours']]}")
+        for peer in peers:
             if peer in lost:
                 print(f"  {peer:16} left out: {lost[peer]}")
                 continue
@@ -213,7 +228,7 @@ def compare(arguments):
             theirs = statistics.median(figures[peer])
             print(f"  {peer:16} {theirs:8.0f} images/s   ours is {ratio:.2f} times that")
             lines.append({
-                "bench": "loader", "case": f"plain-{workers}w", "peer": peer, "ours": round(ours, 1),
+                "bench": "loader", "case": name, "peer": peer, "ours": round(ours, 1),
                 "theirs": round(theirs, 1), "ratio": round(ratio, 3), "unit": "images/s", "rounds": arguments.rounds,
             })
     if arguments.results:
@@ -227,14 +242,15 @@ def main():
     parser.add_argument("data")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--peers", type=lambda text: text.split(","), default=PEERS)
+    parser.add_argument("--peers", type=lambda text: text.split(","), default=[*PEERS, "timm"])
+    parser.add_argument("--cases", type=lambda text: text.split(","), default=CASES)
     parser.add_argument("--program", help="our binary, in place of target/release/rectify-data")
     parser.add_argument("--results", type=pathlib.Path, default=ROOT / "bench/results/loader.jsonl")
     parser.add_argument("--peer", help="measure this peer alone and print its images/s (used by the script itself)")
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
     if arguments.peer:
-        batches = LOADERS[arguments.peer](files_of(arguments.data), arguments.workers)
+        batches = loaders_of(arguments.cases[0])[arguments.peer](files_of(arguments.data), arguments.workers)
         print(timed(iter(batches), arguments.seconds), flush=True)
         os._exit(0)  # worker processes of an endless loader would be waited for
     compare(arguments)

@@ -32,6 +32,9 @@ enum Command {
 struct BenchArguments {
     /// An ImageNet-style folder with `train` and `val`.
     dir: PathBuf,
+    /// A config whose augmentation is measured, in place of random crops and flips; its data are not read.
+    #[arg(long)]
+    recipe: Option<PathBuf>,
     /// Decode threads; 0 means one a core.
     #[arg(long, default_value_t = 0)]
     workers: usize,
@@ -76,11 +79,14 @@ fn write_sample(dir: PathBuf) -> anyhow::Result<()> {
 
 fn measure(arguments: &BenchArguments) -> anyhow::Result<()> {
     let dataset = open(&DatasetSpec::folder(&arguments.dir))?;
-    let transform = Transform {
-        crop: Crop::RandomResized { scale: [0.08, 1.0], ratio: [3.0 / 4.0, 4.0 / 3.0] },
-        flip: 0.5,
-        pixels: Pixels::F32 { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
-        ..Transform::center(arguments.size, 1.0)
+    let transform = match &arguments.recipe {
+        Some(path) => Transform::training(&plan::load(path, &[])?, arguments.size)?,
+        None => Transform {
+            crop: Crop::RandomResized { scale: [0.08, 1.0], ratio: [3.0 / 4.0, 4.0 / 3.0] },
+            flip: 0.5,
+            pixels: Pixels::F32 { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
+            ..Transform::center(arguments.size, 1.0)
+        },
     };
     let once = LoaderSpec::once(transform, arguments.batch);
     let spec = LoaderSpec { order: Order::Shuffled, workers: arguments.workers, ..once };
