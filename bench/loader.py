@@ -2,7 +2,8 @@
 """Rectify's loader against its peers: images/s, in turn, pinned to cores, page cache warm, 1 and 2 workers.
 
 Every side does the same work on the same JPEG files: decode, random resized crop to 224 (scale 0.08 to 1), flip,
-normalise to float32 in channel-first order, batches of 64. Each round runs ours and every peer one after the other.
+normalise to float32 in channel-first order, batches of 64; in the case deit-aug-1w with DeiT's RandAugment and random
+erasing as well (loader_deit.py). Each round runs ours and every peer one after the other.
 Cores below the number of workers mean that something else ran: then trust images a core-second more than images/s.
 
 DATA is a folder with train/<class>/*.JPEG, of which only these are read; without it, images are made (loader_images.py).
@@ -13,6 +14,7 @@ other work, is left out and named.
 
 import argparse
 import dataclasses
+import importlib
 import json
 import os
 import pathlib
@@ -22,23 +24,28 @@ import sys
 import tempfile
 import time
 
+import loader_deit
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HERE = pathlib.Path(__file__).resolve().parent
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "rectify"
-PEERS = ["dali", "torchvision-pil", "torchvision-io", "simplejpeg", "spdl"]
-PACKAGES = ["torch", "torchvision", "nvidia-dali-cuda120", "nvidia-nvimgcodec-cu12", "simplejpeg", "spdl", "opencv-python-headless"]
+PEERS = ["dali", "torchvision-pil", "torchvision-io", "simplejpeg", "spdl", "timm"]
+PACKAGES = ["torch", "torchvision", "nvidia-dali-cuda120", "nvidia-nvimgcodec-cu12", "simplejpeg", "spdl", "opencv-python-headless", "timm"]
 # What libraries must not do: start threads of their own beside the workers that are counted.
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What is compared: a form of the data for ours, and a set of peers of loader_peers.py."""
+    """What is compared: a form of the data for ours, and the peers of a module."""
 
     workers: int
     form: str = "plain"  # or "packed": what `rectify-data pack` writes
-    ours: tuple = ()  # further arguments of `rectify-data bench`
-    peers: str = "PLAIN"  # the name of a dict of loader_peers.py
+    peers: str = "loader_peers"  # the module
+    recipe: str = ""  # the config of ours, where it does more than crop, flip and normalise
+
+    def loaders(self):
+        return importlib.import_module(self.peers).PEERS
 
 
 CASES = {
@@ -46,6 +53,7 @@ CASES = {
     "plain-2w": Case(2),
     "packed-1w": Case(1, form="packed"),
     "packed-2w": Case(2, form="packed"),
+    "deit-aug-1w": Case(1, peers="loader_deit", recipe=loader_deit.RECIPE),
 }
 
 
@@ -90,10 +98,8 @@ def timed(batches, seconds):
 
 def measure_peer(arguments):
     """Runs in a process of its own, in the peers' environment."""
-    import loader_peers
-
-    loaders = getattr(loader_peers, CASES[arguments.case].peers)
-    batches = loaders[arguments.peer](files_of(arguments.data), CASES[arguments.case].workers)
+    case = CASES[arguments.case]
+    batches = case.loaders()[arguments.peer](files_of(arguments.data), case.workers)
     print(*timed(iter(batches), arguments.seconds), flush=True)
     os._exit(0)  # worker processes of an endless loader would be waited for
 
@@ -172,7 +178,11 @@ class Comparison:
         cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[: case.workers]))
         patience = 120 + 10 * self.arguments.seconds
         if who == "ours":
-            command = [self.program, "bench", self.folder(case.form), "--workers", str(case.workers), "--seconds", seconds, *case.ours]
+            command = [self.program, "bench", self.folder(case.form), "--workers", str(case.workers), "--seconds", seconds]
+            if case.recipe:
+                recipe = pathlib.Path(self.scratch.name, f"{name}.toml")
+                recipe.write_text(case.recipe)
+                command += ["--recipe", str(recipe)]
             said = run(command, patience, cores).splitlines()
             self.stages[name] = [line.strip() for line in said[1:]]
             cores_used = [line.split()[0] for line in said if line.endswith("cores used")]
@@ -183,7 +193,8 @@ class Comparison:
 
     def compare(self, name):
         """Rounds of every side in turn; the lines of the table and of the results."""
-        figures, lost = {who: [] for who in ["ours", *self.arguments.peers]}, {}
+        peers = [peer for peer in self.arguments.peers if peer in CASES[name].loaders()]
+        figures, lost = {who: [] for who in ["ours", *peers]}, {}
         for _ in range(self.arguments.rounds):
             for who in figures:
                 if who in lost:

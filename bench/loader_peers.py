@@ -146,4 +146,4 @@ def spdl(files, workers):
         yield from pipeline
 
 
-PLAIN = {"dali": dali, "torchvision-pil": torchvision_pil, "torchvision-io": torchvision_io, "simplejpeg": simplejpeg, "spdl": spdl}
+PEERS = {"dali": dali, "torchvision-pil": torchvision_pil, "torchvision-io": torchvision_io, "simplejpeg": simplejpeg, "spdl": spdl}

@@ -137,45 +137,66 @@ impl Plane<'_> {
         self.pixels[y as usize * self.width + x as usize]
     }
 
-    /// The row `y`, or the nearest there is.
-    fn row(&self, y: i32) -> &[Pixel] {
+    /// `N` pixels of row `y` from column `x` on; beyond an edge, its pixels repeat.
+    #[inline(always)]
+    fn taps<const N: usize>(&self, x: i32, y: i32) -> [Pixel; N] {
         let y = y.clamp(0, self.height as i32 - 1) as usize;
-        &self.pixels[y * self.width..(y + 1) * self.width]
+        let row = &self.pixels[y * self.width..(y + 1) * self.width];
+        if let Some(taps) = usize::try_from(x).ok().and_then(|x| row.get(x..)).and_then(|rest| rest.first_chunk()) {
+            return *taps;
+        }
+        let mut taps = [[0; PIXEL_BYTES]; N];
+        for (tap, x) in taps.iter_mut().zip(x..) {
+            *tap = row[x.clamp(0, self.width as i32 - 1) as usize];
+        }
+        taps
     }
 
-    /// The columns, or the nearest there are.
-    fn columns<const N: usize>(&self, x: [i32; N]) -> [usize; N] {
-        x.map(|x| x.clamp(0, self.width as i32 - 1) as usize)
-    }
-
+    #[inline(always)]
     fn bilinear(&self, x: f64, y: f64) -> Pixel {
         let ((x, dx), (y, dy)) = (split(x - 0.5), split(y - 0.5));
-        let columns = self.columns([x, x + 1]);
-        let [upper, lower] = [y, y + 1].map(|y| {
-            let row = self.row(y);
-            columns.map(|x| row[x].map(f64::from))
-        });
-        let across = |pair: &[[f64; PIXEL_BYTES]; 2], c: usize| line(pair[0][c], pair[1][c], dx);
-        std::array::from_fn(|c| line(across(&upper, c), across(&lower, c), dy) as u8)
+        let across = |y: i32| {
+            let [left, right] = self.taps::<2>(x, y).map(lanes);
+            line([left, right], dx)
+        };
+        bytes(line([across(y), across(y + 1)], dy))
     }
 
+    #[inline(always)]
     fn bicubic(&self, x: f64, y: f64) -> Pixel {
         let ((x, dx), (y, dy)) = (split(x - 0.5), split(y - 0.5));
-        let columns = self.columns([x - 1, x, x + 1, x + 2]);
-        let across = |y: i32| -> [f64; PIXEL_BYTES] {
-            let row = self.row(y);
-            if dx == 0.0 {
-                return row[columns[1]].map(f64::from);
-            }
-            let taps = columns.map(|x| row[x].map(f64::from));
-            std::array::from_fn(|c| cubic(taps.map(|tap| tap[c]), dx))
+        let across = |y: i32| {
+            let [v0, v1, v2, v3] = self.taps::<4>(x - 1, y);
+            // Most motions go one way: nothing is between pixels of the other.
+            if dx == 0.0 { lanes(v1) } else { cubic([lanes(v0), lanes(v1), lanes(v2), lanes(v3)], dx) }
         };
         if dy == 0.0 {
-            return across(y).map(|value| value as u8);
+            return bytes(across(y));
         }
-        let rows = [y - 1, y, y + 1, y + 2].map(across);
-        std::array::from_fn(|c| cubic(rows.map(|row| row[c]), dy) as u8)
+        bytes(cubic([across(y - 1), across(y), across(y + 1), across(y + 2)], dy))
     }
+}
+
+/// The four values of a pixel, in the 64 bits that PIL computes with; loops over them become SIMD.
+type Lanes = [f64; PIXEL_BYTES];
+
+#[inline(always)]
+fn lanes(pixel: Pixel) -> Lanes {
+    let mut values = [0.0; PIXEL_BYTES];
+    for (value, byte) in values.iter_mut().zip(pixel) {
+        *value = f64::from(byte);
+    }
+    values
+}
+
+/// Cut off at 0 and 255, not rounded.
+#[inline(always)]
+fn bytes(values: Lanes) -> Pixel {
+    let mut pixel = [0; PIXEL_BYTES];
+    for (byte, value) in pixel.iter_mut().zip(values) {
+        *byte = value as u8;
+    }
+    pixel
 }
 
 /// The pixel before a place, and how far behind it the place is.
@@ -187,13 +208,23 @@ fn split(place: f64) -> (i32, f64) {
     (whole, place - f64::from(whole))
 }
 
-#[inline]
-fn line(from: f64, to: f64, part: f64) -> f64 {
-    from + (to - from) * part
+#[inline(always)]
+fn line([from, to]: [Lanes; 2], part: f64) -> Lanes {
+    let mut values = from;
+    for lane in 0..PIXEL_BYTES {
+        values[lane] += (to[lane] - from[lane]) * part;
+    }
+    values
 }
 
 /// The cubic with a = −1 through four values, `part` of the way from the second to the third.
-#[inline]
-fn cubic([v0, v1, v2, v3]: [f64; 4], part: f64) -> f64 {
-    v1 + part * (v2 - v0 + part * (2.0 * (v0 - v1) + v2 - v3 + part * (-v0 + v1 - v2 + v3)))
+#[inline(always)]
+fn cubic([v0, v1, v2, v3]: [Lanes; 4], part: f64) -> Lanes {
+    let mut values = v1;
+    for lane in 0..PIXEL_BYTES {
+        let [v0, v1, v2, v3] = [v0[lane], v1[lane], v2[lane], v3[lane]];
+        let third = -v0 + v1 - v2 + v3;
+        values[lane] = v1 + part * (v2 - v0 + part * (2.0 * (v0 - v1) + v2 - v3 + part * third));
+    }
+    values
 }

@@ -19,6 +19,9 @@ pub struct Arguments {
     /// How it is stored, as data.source in a config; by default "shards" where it is packed, else "folder".
     #[arg(long, value_name = "NAME", value_parser = source)]
     source: Option<Source>,
+    /// A config whose augmentation is measured, in place of random crops and flips; its data are not read.
+    #[arg(long, value_name = "CONFIG")]
+    recipe: Option<PathBuf>,
     /// Decode threads; 0 means one a core.
     #[arg(long, default_value_t = 0)]
     workers: usize,
@@ -45,11 +48,14 @@ pub struct Arguments {
 /// Measures, and prints what was found.
 pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let dataset = open(&in_folder(&arguments.dir, arguments.source))?;
-    let transform = Transform {
-        crop: Crop::RandomResized { scale: [0.08, 1.0], ratio: [3.0 / 4.0, 4.0 / 3.0] },
-        flip: 0.5,
-        pixels: Pixels::F32 { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
-        ..Transform::center(arguments.size, 1.0)
+    let transform = match &arguments.recipe {
+        Some(path) => Transform::training(&plan::load(path, &[])?, arguments.size)?,
+        None => Transform {
+            crop: Crop::RandomResized { scale: [0.08, 1.0], ratio: [3.0 / 4.0, 4.0 / 3.0] },
+            flip: 0.5,
+            pixels: Pixels::F32 { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
+            ..Transform::center(arguments.size, 1.0)
+        },
     };
     let once = LoaderSpec::once(transform, arguments.batch);
     let &Arguments { workers, pin_workers, readers, .. } = arguments;
