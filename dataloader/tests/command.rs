@@ -62,3 +62,28 @@ fn bench_measures_every_stage_and_names_the_bottleneck() {
 fn an_unknown_command_is_wrong_usage() {
     assert_eq!(rectify_data(&["sampel"]).status.code(), Some(2));
 }
+
+#[test]
+fn pack_says_what_it_wrote_and_bench_takes_it() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let (folder, out) = (scratch.path().join("digits"), scratch.path().join("packed"));
+    let (folder, out) = (folder.to_str().expect("plain text"), out.to_str().expect("plain text"));
+    assert!(rectify_data(&["sample", folder]).status.success());
+    let output = rectify_data(&["pack", folder, out, "--verify", "--shard-images", "700"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stdout);
+    let expected =
+        ["packed 1797 images into 4 shards", "verified against", "next: rectify data bench", "source=shards"];
+    for expected in expected {
+        assert!(said.contains(expected), "no {expected} in {said}");
+    }
+    let again = rectify_data(&["pack", folder, out, "--shard-images", "700"]);
+    assert!(String::from_utf8_lossy(&again.stdout).starts_with("already packed: 1797 images"));
+    let other = rectify_data(&["pack", folder, out]);
+    assert_eq!(other.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("other options"));
+
+    let output = rectify_data(&["bench", out, "--workers", "1", "--size", "32", "--seconds", "0.2"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(rectify_data(&["bench", out, "--source", "shardz"]).status.code(), Some(2));
+}

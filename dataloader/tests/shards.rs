@@ -120,8 +120,11 @@ fn a_shard_that_is_shortened_while_it_is_open_gives_unreadable_images() {
     assert_eq!(stats.bad(Reason::Unreadable), 6, "all images of one of two shards");
 }
 
-/// What an index says of every image.
-fn told(source: &dyn Source) -> Vec<Result<(u32, String, Encoding, Vec<u8>), String>> {
+/// Label, name, encoding and bytes of an image.
+type Told = Result<(u32, String, Encoding, Vec<u8>), String>;
+
+/// What a packed split says of every image.
+fn told(source: &dyn Source) -> Vec<Told> {
     let corner = |width: u32, height: u32| CropBox { top: height / 2, left: 0, height: height / 3, width: width / 2 };
     let tell = |index| {
         let mut bytes = Vec::new();

@@ -117,5 +117,6 @@ pub(crate) fn shard_name(stem: &str, number: u32) -> String {
 
 /// The longest beginning of a text that has at most so many bytes.
 fn cut_at(text: &str, bytes: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes)]
+    let end = (0..=bytes.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    &text[..end.unwrap_or(0)]
 }
