@@ -2,7 +2,7 @@
 
 use plan::config::{self, Config, Interpolation, Source};
 
-use crate::{Crop, DatasetSpec, Filter, Pixels, SourceKind, Transform};
+use crate::{Crop, DatasetSpec, Decode, Exif, Filter, Pixels, SourceKind, Transform};
 
 impl DatasetSpec {
     /// The data set that the config names.
@@ -46,7 +46,19 @@ impl Transform {
             crop: Crop::Center { pct: eval_crop_pct },
             flip: 0.0,
             filter: filter(eval_interpolation),
+            exif: if config.data.exif_orientation { Exif::Apply } else { Exif::Ignore },
             pixels: Pixels::F32 { mean: mean.map(|value| value as f32), std: std.map(|value| value as f32) },
+        }
+    }
+}
+
+impl Decode {
+    /// How the config reads JPEGs.
+    pub fn configured(config: &Config) -> Decode {
+        match config.data.decode {
+            config::Decode::Region => Decode::Region,
+            config::Decode::Reduced => Decode::Reduced,
+            config::Decode::Strict => Decode::Strict,
         }
     }
 }

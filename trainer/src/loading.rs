@@ -40,7 +40,7 @@ fn spec(plan: &Plan, ranks: &dyn Communicator, folder: &RunFolder) -> LoaderSpec
         start_step: 0,
         workers: plan.config.data.workers,
         readers: plan.config.data.readers,
-        decode: Decode::default(),
+        decode: Decode::configured(&plan.config),
         bad_images: Some(folder.bad_images(ranks.rank())),
     }
 }

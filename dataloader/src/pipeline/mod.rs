@@ -209,7 +209,7 @@ impl<'a> Loader<'a> {
     fn read_sample(&self, sample: usize, key: Key, bytes: &mut Vec<u8>) -> Result<Encoding, ReadError> {
         let began = Instant::now();
         let wanted = |width, height| self.spec.transform.wanted(width, height, key).pixels;
-        let read = self.source.read(sample, Wants::new(&wanted), bytes);
+        let read = self.source.read(sample, Wants::new(&wanted).turned(self.spec.transform.exif), bytes);
         self.stats.spent(Clock::Reading, began.elapsed());
         self.stats.count_bytes(bytes.len());
         read

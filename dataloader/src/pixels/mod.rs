@@ -3,6 +3,9 @@
 pub(crate) mod crop;
 pub(crate) mod decode;
 mod fast_jpeg;
+mod orientation;
+#[cfg(test)]
+mod photograph;
 pub(crate) mod resample;
 #[cfg(test)]
 mod torchvision;
@@ -11,5 +14,6 @@ mod truncation;
 
 pub use crop::CropBox;
 pub use decode::{Decode, MAX_PIXELS};
+pub use orientation::{Exif, Orientation};
 pub use resample::Filter;
 pub use transform::{Crop, Pixels, Preparer, Transform};

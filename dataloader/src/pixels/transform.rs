@@ -5,7 +5,7 @@ use random::Key;
 use crate::pixels::crop::{View, Wanted, Window};
 use crate::pixels::decode::{Decoder, PIXEL_BYTES, Rgbx};
 use crate::pixels::resample::Resampler;
-use crate::{BadImage, CropBox, DataError, Decode, Draw, Encoding, Filter};
+use crate::{BadImage, CropBox, DataError, Decode, Draw, Encoding, Exif, Filter, Orientation};
 
 /// What happens to every image.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,8 @@ pub struct Transform {
     pub flip: f64,
     /// How the image is resized.
     pub filter: Filter,
+    /// Whether the crop is drawn in the image as it is stored or turned upright.
+    pub exif: Exif,
     /// What a batch holds.
     pub pixels: Pixels,
 }
@@ -56,7 +58,14 @@ pub enum Pixels {
 impl Transform {
     /// Resize and centre crop to bytes, nothing random: the shortest start of a spec.
     pub fn center(size: u32, pct: f64) -> Transform {
-        Transform { size, crop: Crop::Center { pct }, flip: 0.0, filter: Filter::default(), pixels: Pixels::U8 }
+        Transform {
+            size,
+            crop: Crop::Center { pct },
+            flip: 0.0,
+            filter: Filter::default(),
+            exif: Exif::Ignore,
+            pixels: Pixels::U8,
+        }
     }
 
     /// Bytes of one image in a batch.
@@ -86,7 +95,7 @@ impl Transform {
         }
     }
 
-    /// What this needs of an image of the given size; `key` is the sample's.
+    /// What this needs of an image of the given size; `key` is the sample's. The image is upright.
     pub(crate) fn wanted(&self, width: u32, height: u32, key: Key) -> Wanted {
         match self.crop {
             Crop::RandomResized { scale, ratio } => {
@@ -173,14 +182,28 @@ impl Preparer {
         transform: &Transform,
         key: Key,
     ) -> Result<Decoded, BadImage> {
-        let wanted = |width, height| transform.wanted(width, height, key);
-        self.decoder.decode(bytes, encoding, &wanted, &mut self.image).map(Decoded)
+        let orientation = match encoding {
+            Encoding::File | Encoding::Part { .. } => transform.exif.orientation(bytes),
+            Encoding::Rgb { .. } => Orientation::UPRIGHT,
+        };
+        let wanted = |width, height| {
+            let (upright_width, upright_height) = orientation.upright_sides(width, height);
+            transform.wanted(upright_width, upright_height, key).stored(orientation, upright_width, upright_height)
+        };
+        let view = self.decoder.decode(bytes, encoding, &wanted, &mut self.image)?;
+        Ok(Decoded { view, orientation })
     }
 
-    /// The second half: the crop, resized and perhaps mirrored.
-    pub(crate) fn resize(&mut self, Decoded(view): Decoded, transform: &Transform, key: Key) -> &mut [u8] {
+    /// The second half: the crop, resized, turned upright and perhaps mirrored.
+    pub(crate) fn resize(
+        &mut self,
+        Decoded { view, orientation }: Decoded,
+        transform: &Transform,
+        key: Key,
+    ) -> &mut [u8] {
         let size = transform.size;
         self.resampler.resize_view(&self.image, view, transform.filter, size, &mut self.cropped);
+        orientation.turn_upright(&mut self.cropped, size);
         if key.child(Draw::Flip as u64).rng().chance(transform.flip) {
             mirror(&mut self.cropped, size);
         }
@@ -189,11 +212,14 @@ impl Preparer {
     }
 }
 
-/// An image that a [`Preparer`] holds decoded, and what of it is wanted.
-pub(crate) struct Decoded(View);
+/// An image that a [`Preparer`] holds decoded, what of it is wanted, and how it is stored.
+pub(crate) struct Decoded {
+    view: View,
+    orientation: Orientation,
+}
 
 /// Mirrors (H, W, 4) pixels left and right.
-fn mirror(pixels: &mut [u8], width: u32) {
+pub(crate) fn mirror(pixels: &mut [u8], width: u32) {
     for row in pixels.as_chunks_mut::<PIXEL_BYTES>().0.chunks_exact_mut(width as usize) {
         row.reverse();
     }
