@@ -4,7 +4,7 @@ use plan::ConfigError;
 use plan::config::{self, Config, EvalCropMode, Interpolation, Source, TrainInterpolation};
 
 use crate::augment::{Augment, ColorJitter, EraseMode, Policy, RandomErasing, Sampling};
-use crate::{Border, Crop, DatasetSpec, Filter, MixMode, Mixing, Pixels, SourceKind, Transform};
+use crate::{Border, Crop, DatasetSpec, Decode, Exif, Filter, MixMode, Mixing, Pixels, SourceKind, Transform};
 
 impl DatasetSpec {
     /// The data set that the config names.
@@ -77,7 +77,19 @@ impl Transform {
                 Interpolation::Bicubic => Filter::Bicubic,
             },
             augment: Augment::default(),
+            exif: if config.data.exif_orientation { Exif::Apply } else { Exif::Ignore },
             pixels: Pixels::F32 { mean: mean.map(|value| value as f32), std: std.map(|value| value as f32) },
+        }
+    }
+}
+
+impl Decode {
+    /// How the config reads JPEGs.
+    pub fn configured(config: &Config) -> Decode {
+        match config.data.decode {
+            config::Decode::Region => Decode::Region,
+            config::Decode::Reduced => Decode::Reduced,
+            config::Decode::Strict => Decode::Strict,
         }
     }
 }
@@ -86,7 +98,7 @@ impl Mixing {
     /// How the config mixes training samples; `None` where it never does.
     pub fn configured(config: &Config) -> Option<Mixing> {
         let augment = &config.augment;
-        augment.mixes().then(|| Mixing {
+        augment.mixes().then_some(Mixing {
             seed: config.seed,
             mixup_alpha: augment.mixup,
             cutmix_alpha: augment.cutmix,

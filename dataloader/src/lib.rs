@@ -30,6 +30,7 @@ pub use mix::{Blend, Mix, MixMode, Mixing};
 pub use order::{Draw, Order, SampleKey, Share, Stream};
 pub use pipeline::{BadPolicy, BatchMemory, Batches, Lease, LoaderSpec, LoaderStats, SKIPPED, with_batches};
 pub use pixels::{
-    Border, Crop, CropBox, Decode, Filter, Format, JpegKind, MAX_PIXELS, Pixels, Preparer, Probe, Transform,
+    Border, Crop, CropBox, Decode, Exif, Filter, Format, JpegKind, MAX_PIXELS, Orientation, Pixels, Preparer, Probe,
+    Transform,
 };
 pub use source::{Dataset, DatasetSpec, Encoding, Source, SourceKind, Split, Wants, open};

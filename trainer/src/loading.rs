@@ -1,7 +1,7 @@
 //! This rank's loaders: the endless training stream, and its share of the validation set.
 
 use collectives::Communicator;
-use dataloader::{LoaderSpec, Order, Transform};
+use dataloader::{Decode, LoaderSpec, Order, Transform};
 use plan::{ConfigError, Plan};
 
 use crate::run_folder::RunFolder;
@@ -47,6 +47,7 @@ fn spec(plan: &Plan, ranks: &dyn Communicator, folder: &RunFolder) -> LoaderSpec
         world_size: ranks.size(),
         workers: plan.config.data.workers,
         readers: plan.config.data.readers,
+        decode: Decode::configured(&plan.config),
         bad_images: Some(folder.bad_images(ranks.rank())),
         ..LoaderSpec::once(transform, plan.micro_batch)
     }

@@ -79,6 +79,48 @@ fn scaling_is_near_to_averaging() {
     assert!(mean < 3.0, "{mean}");
 }
 
+/// Red rises where blue falls: what the mean of one gains on the other is a shift of the pixels' centres.
+#[test]
+fn scaling_moves_nothing() {
+    const SLOPE: f64 = 0.6;
+    let mut decoder = decoder(EntropyDecoder::Ours);
+    let (width, height) = (320, 240);
+    for (across, down) in [(SLOPE, 0.0), (0.0, SLOPE)] {
+        let red = |x: u32, y: u32| (30.0 + across * f64::from(x) + down * f64::from(y)).round();
+        let picture = |place: u32| {
+            let level = red(place % width, place / width) as u8;
+            [level, 128, 255 - level]
+        };
+        let pixels: Vec<u8> = (0..width * height).flat_map(picture).collect();
+        for sampling in [(1, 1), (2, 1), (2, 2), (1, 2)] {
+            let options = jpeg::EncodeOptions { sampling, quality: 98, ..Default::default() };
+            let file = jpeg::Encoder::new().unwrap().encode(&pixels, width, height, &options).unwrap().to_vec();
+            // A crop whose edges no scale divides.
+            let crop = Rect::new(37, 29, 203, 173);
+            for scale in [Scale::Half, Scale::Quarter, Scale::Eighth] {
+                let found = region(&mut decoder, &file, crop, scale);
+                let (d, Rect { x, y, .. }) = (scale.divisor(), found.info.decoded);
+                let (mut gained, mut count) = (0.0, 0.0);
+                for (x, y) in (y + 1..found.info.decoded.bottom() - 1)
+                    .flat_map(|y| (x + 1..found.info.decoded.right() - 1).map(move |x| (x, y)))
+                {
+                    let block = (0..d * d).map(|place| red(x * d + place % d, y * d + place / d));
+                    let mean = block.sum::<f64>() / f64::from(d * d);
+                    let [red, _, blue] = found.at(x, y).map(f64::from);
+                    gained += (red - mean) - (blue - (255.0 - mean));
+                    count += 1.0;
+                }
+                let shift_pixels = gained / count / (2.0 * SLOPE);
+                // Centres taken for corners would be (d - 1) / 2 off.
+                assert!(
+                    shift_pixels.abs() < 0.05 * f64::from(d),
+                    "{shift_pixels} pixels: {sampling:?} {scale:?} {across} {down}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn rgbx_holds_the_same_pixels_as_rgb() {
     let mut decoder = decoder(EntropyDecoder::Ours);

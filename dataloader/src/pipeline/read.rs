@@ -76,7 +76,11 @@ impl<M: BatchMemory> Loader<'_, M> {
         let began = Instant::now();
         let (transform, key) = (self.sizes.transform(task.stage), task.place.key(self.spec.seed, Purpose::Augment));
         let wanted = |width, height| transform.wanted(width, height, key).pixels;
-        let wants = if self.spec.decode == Decode::Strict { Wants::EVERYTHING } else { Wants::new(&wanted) };
+        let wants = if self.spec.decode == Decode::Strict {
+            Wants::EVERYTHING
+        } else {
+            Wants::new(&wanted).turned(transform.exif)
+        };
         let read = self.source.read(sample, wants, bytes);
         self.stats.spent(Clock::Reading, began.elapsed());
         self.stats.count_bytes(bytes.len());

@@ -2,6 +2,8 @@
 
 use random::Rng;
 
+use crate::Orientation;
+
 /// A rectangle of pixels, inside its image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CropBox {
@@ -155,6 +157,18 @@ impl Wanted {
             Window { left: self.window.left - f64::from(left), top: self.window.top - f64::from(top), ..self.window };
         let pixels = CropBox { left: x - left, top: y - top, ..self.pixels };
         Wanted { window, pixels, reduce_to: self.reduce_to }
+    }
+
+    /// What is wanted of an upright image of `width` × `height` pixels, in the coordinates in which it is stored.
+    pub(crate) fn stored(&self, orientation: Orientation, width: u32, height: u32) -> Wanted {
+        let Window { left, top, width: across, height: down } = self.window;
+        let sides = (f64::from(width), f64::from(height));
+        let [left, top, across, down] = orientation.stored([left, top, across, down], sides);
+        Wanted {
+            window: Window { left, top, width: across, height: down },
+            pixels: orientation.stored_box(self.pixels, width, height),
+            reduce_to: self.reduce_to,
+        }
     }
 
     /// The window in the coordinates of `pixels`.

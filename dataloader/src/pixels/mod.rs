@@ -6,6 +6,9 @@ mod fast_jpeg;
 pub(crate) mod framing;
 #[cfg(test)]
 mod framings;
+mod orientation;
+#[cfg(test)]
+mod photograph;
 pub(crate) mod probe;
 pub(crate) mod resample;
 #[cfg(test)]
@@ -16,6 +19,7 @@ mod truncation;
 pub use crop::CropBox;
 pub use decode::{Decode, MAX_PIXELS};
 pub use framing::{Border, Crop};
+pub use orientation::{Exif, Orientation};
 pub use probe::{Format, JpegKind, Probe};
 pub use resample::Filter;
 pub use transform::{Pixels, Preparer, Transform};

@@ -9,7 +9,7 @@ use crate::pixels::crop::{View, Wanted};
 use crate::pixels::decode::{Decoder, PIXEL_BYTES, Rgbx};
 use crate::pixels::framing::Placement;
 use crate::pixels::resample::Resampler;
-use crate::{BadImage, Crop, DataError, Decode, Draw, Encoding, Filter};
+use crate::{BadImage, Crop, DataError, Decode, Draw, Encoding, Exif, Filter, Orientation};
 
 /// What happens to every image.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +24,8 @@ pub struct Transform {
     pub filter: Filter,
     /// What changes its colours and shapes, in timm's order: after the flip, erasing after normalisation.
     pub augment: Augment,
+    /// Whether the crop is drawn in the image as it is stored or turned upright.
+    pub exif: Exif,
     /// What a batch holds.
     pub pixels: Pixels,
 }
@@ -51,6 +53,7 @@ impl Transform {
             flip: 0.0,
             filter: Filter::default(),
             augment: Augment::default(),
+            exif: Exif::Ignore,
             pixels: Pixels::U8,
         }
     }
@@ -89,7 +92,7 @@ impl Transform {
         }
     }
 
-    /// What this needs of an image of the given size; `key` is the sample's.
+    /// What this needs of an image of the given size, upright; `key` is the sample's.
     pub(crate) fn wanted(&self, width: u32, height: u32, key: Key) -> Wanted {
         self.crop.frame(width, height, self.size, key).wanted
     }
@@ -169,24 +172,34 @@ impl Preparer {
         transform: &Transform,
         key: Key,
     ) -> Result<Decoded, BadImage> {
+        let orientation = match encoding {
+            Encoding::File | Encoding::Part { .. } => transform.exif.orientation(bytes),
+            Encoding::Rgb { .. } => Orientation::UPRIGHT,
+        };
         let placement = Cell::new(None);
         let wanted = |width, height| {
+            let (width, height) = orientation.upright_sides(width, height);
             let framing = transform.crop.frame(width, height, transform.size, key);
             placement.set(Some(framing.placement));
-            framing.wanted
+            framing.wanted.stored(orientation, width, height)
         };
         let view = self.decoder.decode(bytes, encoding, &wanted, &mut self.image)?;
-        Ok(Decoded { view, placement: placement.take().expect("nothing is decoded before what is wanted is known") })
+        let placement = placement.take().expect("nothing is decoded before what is wanted is known");
+        Ok(Decoded { view, placement, orientation })
     }
 
-    /// The second half: the crop, resized, perhaps mirrored, and augmented.
+    /// The second half: the crop, resized, turned upright, perhaps mirrored, and augmented.
     pub(crate) fn resize(&mut self, decoded: Decoded, transform: &Transform, key: Key) -> &mut [u8] {
-        let Decoded { view, placement } = decoded;
+        let Decoded { view, placement, orientation } = decoded;
         let (size, kernel) = (transform.size, transform.filter.kernel(key));
+        let [columns, rows] = placement.sides();
+        let stored = orientation.upright_sides(columns, rows).into();
         if placement.is_whole(size) {
-            self.resampler.resize_view(&self.image, view, kernel, placement.sides(), &mut self.cropped);
+            self.resampler.resize_view(&self.image, view, kernel, stored, &mut self.cropped);
+            orientation.turn_upright(&mut self.cropped, [columns, rows]);
         } else {
-            self.resampler.resize_view(&self.image, view, kernel, placement.sides(), &mut self.part);
+            self.resampler.resize_view(&self.image, view, kernel, stored, &mut self.part);
+            orientation.turn_upright(&mut self.part, [columns, rows]);
             placement.place(&self.part, size, &mut self.cropped);
         }
         if key.child(Draw::Flip as u64).rng().chance(transform.flip) {
@@ -198,14 +211,15 @@ impl Preparer {
     }
 }
 
-/// An image that a [`Preparer`] holds decoded, and what of it is wanted.
+/// An image that a [`Preparer`] holds decoded, what of it is wanted, and how it is stored.
 pub(crate) struct Decoded {
     view: View,
     placement: Placement,
+    orientation: Orientation,
 }
 
 /// Mirrors (H, W, 4) pixels left and right.
-fn mirror(pixels: &mut [u8], width: u32) {
+pub(crate) fn mirror(pixels: &mut [u8], width: u32) {
     for row in pixels.as_chunks_mut::<PIXEL_BYTES>().0.chunks_exact_mut(width as usize) {
         row.reverse();
     }

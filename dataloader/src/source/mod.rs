@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::source::subset::Subset;
-use crate::{CropBox, DataError, ReadError};
+use crate::{CropBox, DataError, Exif, ReadError};
 
 mod cifar;
 mod folder;
@@ -47,20 +47,37 @@ pub trait Source: Send + Sync {
 #[derive(Clone, Copy)]
 pub struct Wants<'a> {
     of: &'a dyn Fn(u32, u32) -> CropBox,
+    exif: Exif,
 }
 
 impl<'a> Wants<'a> {
     /// All pixels.
-    pub const EVERYTHING: Wants<'static> = Wants { of: &|width, height| CropBox { top: 0, left: 0, height, width } };
+    pub const EVERYTHING: Wants<'static> =
+        Wants { of: &|width, height| CropBox { top: 0, left: 0, height, width }, exif: Exif::Ignore };
 
-    /// What `of` says of an image of a given width and height; the box lies in the image.
+    /// What `of` says of an upright image of a given width and height; the box lies in the image.
     pub fn new(of: &'a dyn Fn(u32, u32) -> CropBox) -> Wants<'a> {
-        Wants { of }
+        Wants { of, exif: Exif::Ignore }
     }
 
-    /// The box that is wanted of an image of this size.
+    /// The same for images that are turned upright by their EXIF data, if `exif` says so.
+    pub fn turned(self, exif: Exif) -> Wants<'a> {
+        Wants { exif, ..self }
+    }
+
+    /// The box that is wanted of an image of this size that carries no EXIF orientation.
+    ///
+    /// A source whose files may carry one asks [`of_stored`](Self::of_stored).
     pub fn of(&self, width: u32, height: u32) -> CropBox {
         (self.of)(width, height)
+    }
+
+    /// The box that is wanted of a file that stores `width` × `height` pixels and begins with `header`, in the
+    /// coordinates in which it is stored. The part that is then delivered must keep the EXIF data of the header.
+    pub fn of_stored(&self, width: u32, height: u32, header: &[u8]) -> CropBox {
+        let orientation = self.exif.orientation(header);
+        let (upright_width, upright_height) = orientation.upright_sides(width, height);
+        orientation.stored_box((self.of)(upright_width, upright_height), upright_width, upright_height)
     }
 }
 

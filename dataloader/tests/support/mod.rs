@@ -61,7 +61,6 @@ pub fn noise(seed: u64, width: u32, height: u32) -> Vec<u8> {
 /// A training transform with every random choice in it.
 pub fn augmented() -> Transform {
     Transform {
-        size: 6,
         crop: Crop::RandomResized { scale: [0.2, 1.0], ratio: [0.75, 4.0 / 3.0] },
         flip: 0.5,
         filter: Filter::Either,
@@ -74,6 +73,7 @@ pub fn augmented() -> Transform {
             erasing: Some(RandomErasing::new(0.5, EraseMode::Pixel)),
         },
         pixels: Pixels::F32 { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
+        ..Transform::center(6, 1.0)
     }
 }
 

@@ -62,7 +62,7 @@ impl PartReader {
         if (frame.width, frame.height) != (width, height) {
             return Err(damaged("the shard holds another image than the index says"));
         }
-        let CropBox { top, left, height: rows, width: columns } = wants.of(width, height);
+        let CropBox { top, left, height: rows, width: columns } = wants.of_stored(width, height, &self.header);
         let plan = self.index.plan(&frame, Rect::new(left, top, columns, rows)).map_err(damaged)?;
         let needed = self.index.ranges(&plan);
         join(needed, &mut self.runs);
