@@ -4,7 +4,9 @@ use plan::ConfigError;
 use plan::config::{self, Config, EvalCropMode, Interpolation, Source, TrainInterpolation};
 
 use crate::augment::{Augment, ColorJitter, EraseMode, Policy, RandomErasing, Sampling};
-use crate::{Border, Crop, DatasetSpec, Decode, Exif, Filter, MixMode, Mixing, Pixels, SourceKind, Transform};
+use crate::{
+    BadPolicy, Border, Crop, DatasetSpec, Decode, Exif, Filter, MixMode, Mixing, Order, Pixels, SourceKind, Transform,
+};
 
 impl DatasetSpec {
     /// The data set that the config names.
@@ -79,6 +81,37 @@ impl Transform {
             augment: Augment::default(),
             exif: if config.data.exif_orientation { Exif::Apply } else { Exif::Ignore },
             pixels: Pixels::F32 { mean: mean.map(|value| value as f32), std: std.map(|value| value as f32) },
+        }
+    }
+}
+
+impl Order {
+    /// The order that the config asks for in training.
+    pub fn configured(config: &Config) -> Order {
+        match config.data.order {
+            config::Order::Shuffle => Order::Shuffled,
+            config::Order::Window => Order::Windowed { shards: config.data.window_shards as u64 },
+            config::Order::Balanced => Order::Balanced,
+        }
+    }
+}
+
+impl BadPolicy {
+    /// What the config makes of bad training images.
+    pub fn training(config: &Config) -> BadPolicy {
+        match config.data.bad {
+            config::Bad::Replace => BadPolicy::Replace,
+            config::Bad::Skip => BadPolicy::Skip,
+            config::Bad::Fail => BadPolicy::Fail,
+        }
+    }
+
+    /// What the config makes of bad images of an evaluation: one that is replaced would count another one twice, so they
+    /// are left out.
+    pub fn evaluation(config: &Config) -> BadPolicy {
+        match BadPolicy::training(config) {
+            BadPolicy::Replace | BadPolicy::Skip => BadPolicy::Skip,
+            BadPolicy::Fail => BadPolicy::Fail,
         }
     }
 }

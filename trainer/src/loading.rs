@@ -1,7 +1,7 @@
 //! This rank's loaders: the endless training stream, and its share of the validation set.
 
 use collectives::Communicator;
-use dataloader::{Decode, LoaderSpec, Order, Transform};
+use dataloader::{BadPolicy, Decode, LoaderSpec, Order, Transform};
 use plan::{ConfigError, Plan};
 
 use crate::run_folder::RunFolder;
@@ -17,7 +17,8 @@ pub fn training_spec(
     start_step: u64,
 ) -> Result<LoaderSpec, ConfigError> {
     Ok(LoaderSpec {
-        order: Order::Shuffled,
+        order: Order::configured(&plan.config),
+        bad: BadPolicy::training(&plan.config),
         repeats: plan.config.augment.repeats,
         sizes: plan.config.augment.sizes.clone(),
         transform: Transform::training(&plan.config, plan.model.image_size() as u32)?,
@@ -28,7 +29,7 @@ pub fn training_spec(
     })
 }
 
-/// This rank's share of the validation set, once.
+/// This rank's share of the validation set, once. Bad images are left out, so that none counts twice.
 pub fn validation_spec(plan: &Plan, ranks: &dyn Communicator, folder: &RunFolder) -> LoaderSpec {
     LoaderSpec { micro_batch: plan.config.eval.batch_size, ..spec(plan, ranks, folder) }
 }
@@ -46,8 +47,10 @@ fn spec(plan: &Plan, ranks: &dyn Communicator, folder: &RunFolder) -> LoaderSpec
         rank: ranks.rank(),
         world_size: ranks.size(),
         workers: plan.config.data.workers,
+        pin_workers: plan.config.data.pin_workers,
         readers: plan.config.data.readers,
         decode: Decode::configured(&plan.config),
+        bad: BadPolicy::evaluation(&plan.config),
         bad_images: Some(folder.bad_images(ranks.rank())),
         ..LoaderSpec::once(transform, plan.micro_batch)
     }
