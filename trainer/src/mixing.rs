@@ -1,7 +1,7 @@
 //! Mixup and CutMix on tensors, and the loss of mixed labels.
 
 use dataloader::{Blend, CropBox, Mix};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// The images `(N, 3, H, W)` mixed as `mixes` says, one entry an image, as timm's `Mixup`; `images` stay as they are.
 ///
@@ -15,7 +15,8 @@ pub fn mix_images(images: &Tensor, mixes: &[Mix]) -> Tensor {
     let partners = images.index_select(0, &partners(mixes).to_device(images.device())); // (N, 3, H, W)
     let own = column(mixes.iter().map(|mix| if mix.blend == Blend::Whole { mix.weight } else { 1.0 }), images);
     let own = own.view([-1, 1, 1, 1]);
-    let mut mixed = &partners * (1.0 - &own);
+    let rest: Tensor = 1.0 - &own;
+    let mut mixed: Tensor = &partners * rest;
     let _ = mixed.addcmul_(images, &own);
     // Neighbours often share a box: a group in mode "batch" is one copy.
     let mut start = 0;
@@ -78,7 +79,7 @@ fn column(values: impl Iterator<Item = f64>, like: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
-    use tch::Device;
+    use tch::{Device, Kind};
 
     use super::*;
 
