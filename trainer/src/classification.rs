@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn skipped_images_count_nowhere() {
         let model = small::model();
-        let task = Classification { seed: 1, smoothing: 0.1 };
+        let task = Classification { seed: 1, smoothing: 0.1, mixing: None };
         let side = small::plan().model.image_size() as i64;
         tch::manual_seed(3);
         let some = Tensor::rand([2, 3, side, side], (Kind::Float, Device::Cpu));

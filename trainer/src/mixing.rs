@@ -1,6 +1,6 @@
 //! Mixup and CutMix on tensors, and the loss of mixed labels.
 
-use dataloader::{Blend, CropBox, Mix};
+use dataloader::{Blend, CropBox, Mix, SKIPPED};
 use tch::Tensor;
 
 /// The images `(N, 3, H, W)` mixed as `mixes` says, one entry an image, as timm's `Mixup`; `images` stay as they are.
@@ -32,22 +32,30 @@ pub fn mix_images(images: &Tensor, mixes: &[Mix]) -> Tensor {
 /// The mean cross-entropy of logits `(N, C)` with the mixed and smoothed targets of timm's `mixup_target`, as its
 /// `SoftTargetCrossEntropy`: λ times that of the own label and 1 − λ times that of the partner's.
 ///
-/// No target of C numbers is made: of the log-probabilities, only two an image and their mean are read.
+/// No target of C numbers is made: of the log-probabilities, only two an image and their mean are read. A skipped image
+/// is black, and its share of every target is left out.
 ///
 /// # Panics
 /// When logits, labels and mixes are not as many.
 pub fn mixed_cross_entropy(logits: &Tensor, labels: &[i64], mixes: &[Mix], smoothing: f64) -> Tensor {
     assert!(logits.size()[0] == labels.len() as i64 && labels.len() == mixes.len(), "one label and one mix an image");
     let pairs: Vec<i64> = labels.iter().zip(mixes).flat_map(|(&label, mix)| [label, labels[mix.partner]]).collect();
-    let pairs = Tensor::from_slice(&pairs).view([-1, 2]).to_device(logits.device()); // (N, 2)
+    let weights = mixes.iter().flat_map(|mix| [mix.weight, 1.0 - mix.weight]);
+    let counts = |(label, weight): (&i64, f64)| if *label == SKIPPED { 0.0 } else { weight };
+    let shares = column(pairs.iter().zip(weights).map(counts), logits).view([-1, 2]); // (N, 2)
+    let places: Vec<i64> = pairs.iter().map(|&label| label.max(0)).collect(); // somewhere, where the share is nothing
+    let places = Tensor::from_slice(&places).view([-1, 2]).to_device(logits.device()); // (N, 2)
     let log_probabilities = logits.log_softmax(-1, logits.kind()); // (N, C)
-    let shares = column(mixes.iter().flat_map(|mix| [mix.weight, 1.0 - mix.weight]), logits).view([-1, 2]);
-    let hard =
-        (log_probabilities.gather(1, &pairs, false) * shares).sum_dim_intlist([1i64].as_slice(), false, logits.kind());
+    let hard = (log_probabilities.gather(1, &places, false) * &shares).sum_dim_intlist(
+        [1i64].as_slice(),
+        false,
+        logits.kind(),
+    );
     if smoothing == 0.0 {
         return -hard.mean(logits.kind());
     }
-    let even = log_probabilities.mean_dim([1i64].as_slice(), false, logits.kind()); // (N)
+    let counted = shares.sum_dim_intlist([1i64].as_slice(), false, logits.kind()); // (N)
+    let even = log_probabilities.mean_dim([1i64].as_slice(), false, logits.kind()) * counted; // (N)
     -(hard * (1.0 - smoothing) + even * smoothing).mean(logits.kind())
 }
 
@@ -190,6 +198,20 @@ mod tests {
         }
         let images = fill(&[4, 3, 2, 2], 37);
         assert_eq!(mix_images(&images, &[alone; 4]), images);
+    }
+
+    /// Two images that share a weight: the sum over both loses just the one that was left out.
+    #[test]
+    fn a_skipped_image_has_no_share_in_any_target() {
+        let logits = fill(&[2, 5], 29);
+        let mixes = [1, 0].map(|partner| Mix { partner, weight: 0.7, blend: Blend::Whole });
+        for smoothing in [0.0, 0.1] {
+            let found = mixed_cross_entropy(&logits, &[3, SKIPPED], &mixes, smoothing) * 2.0;
+            let target = Tensor::from_slice(&[3i64, 3]);
+            let each = logits.cross_entropy_loss::<Tensor>(&target, None, tch::Reduction::None, -100, smoothing);
+            let expected = 0.7 * each.double_value(&[0]) + 0.3 * each.double_value(&[1]);
+            near(&found, &[expected], 1e-5, "loss");
+        }
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Training<'_> {
         let clock = &mut self.telemetry.clock;
         let parameters = state.model.parameters();
         parameters.zero_grads();
-        let (loss_before, mut images) = (state.loss_sum.copy(), 0);
+        let (mut loss_of_step, mut images_counted) = (state.loss_sum.zeros_like(), 0);
         for _ in 0..self.plan.accumulation {
             clock.enter(Time::DataWait);
             let lease = batches.next()?.ok_or(DataError::Stopped)?;
@@ -98,17 +98,18 @@ impl Training<'_> {
             let loss = self.task.loss(&state.model, &batch) / self.plan.accumulation as f64;
             clock.enter(Time::Backward);
             loss.backward();
-            state.loss_sum += loss.detach();
-            images += counted(lease.labels());
+            loss_of_step += loss.detach();
+            images_counted += counted(lease.labels());
         }
         clock.enter(Time::AllReduce);
         average_gradients(self.communicator, parameters, self.plan.config.parallel.bucket_mib, state.step)?;
-
         if self.plan.config.data.bad == Bad::Skip {
-            let factor = correction(self.communicator, images, self.plan.global_batch, state.step)?;
+            let factor = correction(self.communicator, images_counted, self.plan.global_batch, state.step)?;
             scale_gradients(parameters, factor);
-            state.loss_sum = &loss_before + (&state.loss_sum - &loss_before) * factor;
+            loss_of_step *= factor;
         }
+        state.loss_sum += loss_of_step;
+
         clock.enter(Time::Optimizer);
         let norm = clip_by_norm(parameters, self.plan.config.optimizer.clip_norm);
         self.divergence.watch(norm, state.step);
