@@ -8,8 +8,8 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use dataloader::{
-    Batches, Crop, DataError, Encoding, Filter, LoaderSpec, LoaderStats, Order, Pixels, ReadError, SampleKey, Source,
-    Transform, Wants, with_batches,
+    Batches, Crop, DataError, Encoding, Exif, Filter, LoaderSpec, LoaderStats, Order, Pixels, ReadError, SampleKey,
+    Source, Transform, Wants, with_batches,
 };
 use image::{ImageFormat, RgbImage};
 use random::Key;
@@ -62,6 +62,7 @@ pub fn augmented() -> Transform {
         crop: Crop::RandomResized { scale: [0.2, 1.0], ratio: [0.75, 4.0 / 3.0] },
         flip: 0.5,
         filter: Filter::Bicubic,
+        exif: Exif::Ignore,
         pixels: Pixels::F32 { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
     }
 }
