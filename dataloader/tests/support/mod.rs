@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use dataloader::augment::{Augment, ColorJitter, EraseMode, Policy, RandomErasing};
 use dataloader::{
-    Batches, Crop, DataError, Encoding, Filter, LoaderSpec, LoaderStats, Order, Pixels, ReadError, SampleKey, Source,
-    Transform, Wants, with_batches,
+    Batches, Crop, DataError, Encoding, Filter, LoaderSpec, LoaderStats, Order, Pixels, ReadError, SampleKey,
+    Source, Transform, Wants, with_batches,
 };
 use image::{ImageFormat, RgbImage};
 use random::Key;
