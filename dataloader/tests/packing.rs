@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
 
-use dataloader::pack::{BadImages, PackSpec, Progress, Summary, pack, verify};
+use dataloader::pack::{BadImages, PackSpec, Progress, State, Summary, pack, verify};
 use dataloader::{DataError, Dataset, DatasetSpec, Encoding, SourceKind, Split, Wants, open};
 use image::ImageFormat;
 use jpeg::{ColourSpace, TranscodeOptions, Transcoder};
@@ -157,7 +157,8 @@ fn packing_goes_on_wherever_it_was_stopped() {
         assert!(found.keys().eq(expected.keys()), "{:?}", found.keys());
         assert!(found == expected, "stopped after {stop}");
         let again = pack(&dataset, &spec, &quiet).expect("nothing to do");
-        assert_eq!((again.splits[0].images, again.splits[0].bytes_in), (dataset.train.len() as u64, 0));
+        assert_eq!((again.state, again.splits[0].images), (State::Found, dataset.train.len() as u64));
+        assert!(again.splits.iter().all(|split| split.bytes_in > 0 && split.shards > 0), "{again:?}");
     }
 }
 

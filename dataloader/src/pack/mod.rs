@@ -78,8 +78,19 @@ pub struct Progress {
 pub struct Summary {
     /// Train, validation.
     pub splits: [SplitSummary; 2],
+    /// Whether anything was left to do.
+    pub state: State,
     /// How long this call took.
     pub took: Duration,
+}
+
+/// Whether the folder had to be packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// This call packed it, or the rest of it.
+    Packed,
+    /// It was whole already.
+    Found,
 }
 
 /// What became of one split.
@@ -167,12 +178,22 @@ impl PackSpec {
 pub fn pack(dataset: &Dataset, spec: &PackSpec, progress: &dyn Fn(Progress)) -> Result<Summary, DataError> {
     let began = Instant::now();
     check(spec)?;
-    let _lock = claim(&spec.out, &spec.intent(dataset))?;
-    let mut splits: [SplitSummary; 2] = Default::default();
-    for (summary, (split, source)) in splits.iter_mut().zip(both(dataset)) {
-        *summary = split::pack(source, split, spec, progress)?;
+    if dataset.train.classes().iter().any(|class| class.len() > usize::from(u16::MAX)) {
+        let problem = "the name of a class is longer than 65,535 bytes".to_owned();
+        return Err(DataError::Pack { path: spec.out.clone(), problem });
     }
-    Ok(Summary { splits, took: began.elapsed() })
+    let _lock = claim(&spec.out, &spec.intent(dataset))?;
+    let (mut splits, mut state): ([SplitSummary; 2], State) = (Default::default(), State::Found);
+    for (summary, (split, source)) in splits.iter_mut().zip(both(dataset)) {
+        *summary = match split::found(split, &spec.out) {
+            Some(found) => found,
+            None => {
+                state = State::Packed;
+                split::pack(source, split, spec, progress)?
+            }
+        };
+    }
+    Ok(Summary { splits, state, took: began.elapsed() })
 }
 
 /// Compares a packed folder with the data set that it was packed from: the hash of every shard, and every image as it is

@@ -156,6 +156,9 @@ fn segmented(file: &[u8], width: u32, height: u32) -> Option<Recoded> {
 }
 
 fn as_it_is(bytes: &[u8]) -> Result<Recoded, BadImage> {
+    if u32::try_from(bytes.len()).is_err() {
+        return Err(BadImage::new(Reason::TooLarge, format!("a file of {} bytes; a shard takes 4 GiB", bytes.len())));
+    }
     let format = match image::guess_format(bytes) {
         Ok(ImageFormat::Jpeg) => Format::Jpeg,
         Ok(ImageFormat::Png) => Format::Png,

@@ -1,6 +1,7 @@
 //! Packing one split: workers recode, one thread writes in order, and what is already there is kept.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 use std::thread::available_parallelism;
 
@@ -25,10 +26,6 @@ pub(crate) fn pack(
 ) -> Result<SplitSummary, DataError> {
     let images = source.len() as u64;
     let report = |done| progress(Progress { split, done, images });
-    if let Some(summary) = finished_before(source, split, &spec.out) {
-        report(images);
-        return Ok(summary);
-    }
     if images > u64::from(u32::MAX) {
         let problem = format!("{images} images in a split; at most {} can be packed", u32::MAX);
         return Err(DataError::Pack { path: spec.out.clone(), problem });
@@ -53,9 +50,18 @@ pub(crate) fn pack(
     if !left_out.is_empty() {
         write_whole(&spec.out, &left_out_name(split), left_out.as_bytes())?;
     }
-    summary.index_bytes = index::write(&spec.out, split, &finished, source.classes())?;
+    let index = index::Draft::new(&spec.out, split, &finished, source.classes());
+    summary.index_bytes = index.bytes();
+    let text = serde_json::to_vec_pretty(&summary).expect("plain numbers");
+    write_whole(&spec.out, &summary_name(split), &text)?;
+    index.write()?;
     journal::remove(&spec.out, finished.iter().map(|finished| &finished.shard.name));
     Ok(summary)
+}
+
+/// What became of the split, as JSON; written before the index, which is the sign that all is whole.
+fn summary_name(split: Split) -> String {
+    format!("{}-summary.json", split.file_stem())
 }
 
 /// The list of images that were left out: a line each, its name, a tab and the reason.
@@ -74,19 +80,12 @@ impl SplitSummary {
     }
 }
 
-/// The split as it lies there, where its index is written and its shards are whole.
-fn finished_before(source: &dyn Source, split: Split, out: &Path) -> Option<SplitSummary> {
+/// What became of a split whose index is written, and whose shards are those of the index.
+pub(crate) fn found(split: Split, out: &Path) -> Option<SplitSummary> {
     let packed = Shards::open(out, split).ok()?;
-    let shards = packed.index().shards();
-    journal::remove(out, shards.iter().map(|shard| &shard.name));
-    Some(SplitSummary {
-        images: packed.len() as u64,
-        left_out: source.len().saturating_sub(packed.len()) as u64,
-        bytes_out: shards.iter().map(|shard| shard.bytes).sum(),
-        index_bytes: packed.index().bytes(),
-        shards: shards.len() as u64,
-        ..SplitSummary::default()
-    })
+    let summary = serde_json::from_slice(&fs::read(out.join(summary_name(split))).ok()?).ok()?;
+    journal::remove(out, packed.index().shards().iter().map(|shard| &shard.name));
+    Some(summary)
 }
 
 /// The shards that need not be packed again: those from the first on that are whole and follow upon each other.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use dataloader::pack::{BadImages, PackSpec, Progress, SplitSummary, Summary, pack, verify};
+use dataloader::pack::{BadImages, PackSpec, Progress, SplitSummary, State, Summary, pack, verify};
 use dataloader::{Split, open};
 use indicatif::{ProgressBar, ProgressStyle};
 use plan::config::Source;
@@ -86,17 +86,18 @@ fn tell(arguments: &Arguments, summary: &Summary) {
     let sum = |of: fn(&SplitSummary) -> u64| summary.splits.iter().map(of).sum::<u64>();
     let (bytes_in, bytes_out) = (sum(|split| split.bytes_in), sum(|split| split.bytes_out));
     let (as_they_are, left_out) = (sum(|split| split.as_they_are), sum(|split| split.left_out));
-    let verb = if bytes_in > 0 { "packed" } else { "already packed:" };
+    let verb = match summary.state {
+        State::Packed => "packed",
+        State::Found => "already packed:",
+    };
     println!("{verb} {} images into {} shards in {out}", sum(|split| split.images), sum(|split| split.shards));
     for (name, split) in ["train", "val"].iter().zip(&summary.splits) {
         println!("  {name:5}  {} images in {} shards, {}", split.images, split.shards, size(split.bytes_out));
     }
-    if bytes_in > 0 {
-        let percent = 100.0 * bytes_out as f64 / bytes_in as f64;
-        let time = indicatif::HumanDuration(summary.took);
-        println!("  {} before, {} now ({percent:.1} %), in {time}", size(bytes_in), size(bytes_out));
-    }
+    let percent = 100.0 * bytes_out as f64 / bytes_in.max(1) as f64;
+    println!("  {} before, {} now ({percent:.1} %)", size(bytes_in), size(bytes_out));
     println!("  index {}", size(sum(|split| split.index_bytes)));
+    println!("  took {:.1} s", summary.took.as_secs_f64());
     if as_they_are > 0 {
         println!("  {as_they_are} stored as they are: no JPEGs, or of a kind that cannot be transcoded without loss");
     }

@@ -40,11 +40,6 @@ impl<B: Deref<Target = [u8]>> Index<B> {
         self.head.images as usize
     }
 
-    /// Its length in bytes.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.head.bytes
-    }
-
     /// The shards, as records number them.
     pub(crate) fn shards(&self) -> &[Shard] {
         &self.head.shards
