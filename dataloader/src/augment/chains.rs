@@ -11,9 +11,12 @@ use super::{AugMix, Op, Policy, Sampling, Scratch, Spread, Warp};
 
 const FILL: [u8; 3] = [124, 116, 104];
 
+/// Name, probability and magnitude of an operation.
+type Step = (String, f64, f64);
+
 #[derive(Deserialize)]
 struct Figures {
-    auto: BTreeMap<String, Vec<[(String, f64, f64); 2]>>,
+    auto: BTreeMap<String, Vec<[Step; 2]>>,
     augmix: Mixing,
 }
 

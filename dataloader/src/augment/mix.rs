@@ -74,7 +74,7 @@ impl AugMix {
         Ok(parsed)
     }
 
-    pub(super) fn change(&self, pixels: &mut Vec<u8>, width: usize, rng: &mut Rng, scratch: &mut Scratch) {
+    pub(super) fn change(&self, pixels: &mut [u8], width: usize, rng: &mut Rng, scratch: &mut Scratch) {
         let weights: Vec<f64> = (0..self.width).map(|_| gamma(self.alpha, rng)).collect();
         let total: f64 = weights.iter().sum();
         let [mixed, image] = [gamma(self.alpha, rng), gamma(self.alpha, rng)];
@@ -94,7 +94,7 @@ impl AugMix {
 
 /// Blends the image with the weighted sum of what each chain makes of it: 0 is the image, 1 the sum.
 pub(super) fn mix(
-    pixels: &mut Vec<u8>,
+    pixels: &mut [u8],
     width: usize,
     chains: impl Iterator<Item = (f32, Vec<Op>)>,
     share: f32,

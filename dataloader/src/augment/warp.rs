@@ -211,8 +211,8 @@ fn split(place: f64) -> (i32, f64) {
 #[inline(always)]
 fn line([from, to]: [Lanes; 2], part: f64) -> Lanes {
     let mut values = from;
-    for lane in 0..PIXEL_BYTES {
-        values[lane] += (to[lane] - from[lane]) * part;
+    for (lane, value) in values.iter_mut().enumerate() {
+        *value += (to[lane] - from[lane]) * part;
     }
     values
 }
@@ -221,10 +221,10 @@ fn line([from, to]: [Lanes; 2], part: f64) -> Lanes {
 #[inline(always)]
 fn cubic([v0, v1, v2, v3]: [Lanes; 4], part: f64) -> Lanes {
     let mut values = v1;
-    for lane in 0..PIXEL_BYTES {
+    for (lane, value) in values.iter_mut().enumerate() {
         let [v0, v1, v2, v3] = [v0[lane], v1[lane], v2[lane], v3[lane]];
         let third = -v0 + v1 - v2 + v3;
-        values[lane] = v1 + part * (v2 - v0 + part * (2.0 * (v0 - v1) + v2 - v3 + part * third));
+        *value = v1 + part * (v2 - v0 + part * (2.0 * (v0 - v1) + v2 - v3 + part * third));
     }
     values
 }

@@ -228,6 +228,7 @@ pub(crate) fn mirror(pixels: &mut [u8], width: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::augment::{EraseMode, RandomErasing};
     use crate::pixels::crop::Window;
 
     #[test]
@@ -264,6 +265,25 @@ mod tests {
         assert_ne!(prepare(1.0), prepare(0.0));
     }
 
+    /// The colour of what is kept stays, and at most a third of the image (rounded to whole pixels) becomes 0.
+    #[test]
+    fn erasing_comes_after_normalisation_and_not_into_bytes() {
+        let erasing = Some(RandomErasing::new(1.0, EraseMode::Const));
+        let augment = Augment { erasing, ..Augment::default() };
+        let bytes = Transform { augment, ..Transform::center(32, 1.0) };
+        assert!(bytes.check().expect_err("bytes").to_string().contains("transform.augment.erasing"));
+        let floats = Transform { pixels: Pixels::F32 { mean: [0.0; 3], std: [1.0; 3] }, ..bytes };
+        assert!(floats.check().is_ok());
+        for draw in 0..20 {
+            let mut image = vec![0.0_f32; 3 * 32 * 32];
+            floats.write(&[255; 32 * 32 * 4], bytemuck::cast_slice_mut(&mut image));
+            floats.erase(bytemuck::cast_slice_mut(&mut image), Key::root(draw));
+            let erased = image.iter().filter(|&&value| value == 0.0).count();
+            let kept = image.iter().filter(|&&value| (value - 1.0).abs() < 1e-6).count();
+            assert!(erased > 0 && erased < 3 * 32 * 32 * 2 / 5 && erased + kept == 3 * 32 * 32, "{erased} erased");
+        }
+    }
+
     #[test]
     fn nonsense_is_refused() {
         let good = Transform::center(32, 0.875);
@@ -273,6 +293,7 @@ mod tests {
             (Transform::center(0, 1.0), "transform.size"),
             (Transform::center(32, 0.0), "transform.crop.pct"),
             (Transform { flip: f64::NAN, ..good.clone() }, "transform.flip"),
+            (Transform { augment: Augment { blur: 1.5, ..Augment::default() }, ..good.clone() }, "blur: 1.5"),
             (crop([0.0, 1.0], [1.0, 1.0]), "transform.crop.scale"),
             (crop([0.5, 1.0], [2.0, 1.0]), "transform.crop.ratio"),
         ] {
