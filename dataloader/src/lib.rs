@@ -15,13 +15,15 @@ pub mod augment;
 mod chores;
 mod configured;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod order;
 mod pipeline;
 mod pixels;
 mod source;
 
 pub use chores::{bench, sample};
-pub use error::{BadImage, DataError, ReadError, Reason};
+pub use error::{BadImage, DataError, ReadError, Reason, TarFault};
 pub use order::{Draw, Order, SampleKey, Share, Stream};
 pub use pipeline::{BatchMemory, Batches, Lease, LoaderSpec, LoaderStats, with_batches};
 pub use pixels::{Crop, CropBox, Decode, Filter, MAX_PIXELS, Pixels, Preparer, Transform};

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // each test program uses a part
 
+pub mod archive;
+
 use std::borrow::Cow;
 use std::fs;
 use std::io::Cursor;
