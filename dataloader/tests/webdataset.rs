@@ -140,6 +140,27 @@ fn names_of_every_kind_and_labels_of_every_kind_are_read() {
     assert!((0..5).all(|sample| bytes(train, sample) == image(sample as u64)));
 }
 
+/// Fixtures of the library webdataset, and of Python's tarfile with names too long for a header.
+#[test]
+fn archives_of_other_programs_are_read() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for (archive, first) in
+        [("shard.tar", "folder/000000"), ("pax.tar", "long folder ähnlich/"), ("gnu.tar", "long folder")]
+    {
+        let spec = DatasetSpec { train_dir: archive.into(), val_dir: archive.into(), ..spec(&fixtures) };
+        let dataset = open(&spec).expect("a data set");
+        let train = dataset.train.as_ref();
+        assert!(train.name(0).contains(&format!("{archive}#{first}")), "{}", train.name(0));
+        for (sample, name) in ["odd_gray.jpg", "odd_palette.png", "odd_lossless.webp"].iter().enumerate() {
+            assert_eq!(
+                (bytes(train, sample), train.label(sample)),
+                (fs::read(fixtures.join(name)).unwrap(), sample as u32)
+            );
+        }
+        assert_eq!(take(train, &training(3), 1).expect("good images").len(), 3);
+    }
+}
+
 #[test]
 fn names_that_lead_out_of_the_archive_are_refused() {
     for name in ["../x.png", "/x.png", "a/../../x.png", "./../x.png", "a/.."] {
