@@ -30,6 +30,9 @@ impl From<Source> for SourceKind {
             Source::Cifar10 => SourceKind::Cifar10,
             Source::Cifar100 => SourceKind::Cifar100,
             Source::Shards => SourceKind::Shards,
+            Source::WebDataset => SourceKind::WebDataset,
+            Source::ImageNet => SourceKind::ImageNet,
+            Source::List => SourceKind::List,
         }
     }
 }

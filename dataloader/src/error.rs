@@ -72,6 +72,60 @@ pub enum DataError {
         /// How many classes there are.
         classes: usize,
     },
+    /// A tar archive cannot be read.
+    #[error("{} at byte {offset}: {fault}", path.display())]
+    Tar {
+        /// The archive's file.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// What is wrong there.
+        fault: TarFault,
+    },
+    /// A sample of an archive cannot be trained on.
+    #[error("sample {key} of {}: {problem}", path.display())]
+    BadSample {
+        /// The archive's file.
+        path: PathBuf,
+        /// What its files have in common: their name up to the first dot.
+        key: String,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
+    /// A split without samples.
+    #[error("no samples in {}: {expected}", path.display())]
+    NoSamples {
+        /// Where they were looked for.
+        path: PathBuf,
+        /// What samples look like there.
+        expected: &'static str,
+    },
+    /// A line of a list of labels, files or classes is wrong.
+    #[error("{}, line {line}: {problem}", path.display())]
+    BadLine {
+        /// The list.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
+    /// A split has no labels, or not those of this data set.
+    #[error("labels of {}: {problem}", path.display())]
+    Labels {
+        /// The split, or the file that should hold its labels.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// A pattern of file names is wrong.
+    #[error("pattern {pattern:?}: {problem}")]
+    BadPattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
     /// A subset larger than the training split was asked for.
     #[error(
         "data.subset is {subset}, but the training split has only {len} samples: set it to at most {len}, or 0 for all"
@@ -187,6 +241,38 @@ pub enum DataError {
     /// A batch was asked for after the loader had failed.
     #[error("the loader has stopped after an earlier error")]
     Stopped,
+}
+
+/// What is wrong with a tar archive.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TarFault {
+    /// It ends inside an entry, or without the mark that ends an archive.
+    #[error("the archive ends here without its end mark: it was cut; copy or make it again")]
+    Cut,
+    /// No header is where one should be.
+    #[error("this is no tar header (its checksum is wrong): the file is damaged or no plain tar archive")]
+    NotAHeader,
+    /// A size that is no number, negative or beyond 64 bits.
+    #[error("the entry's size is no number, negative or too large: the archive is damaged")]
+    Size,
+    /// A pax header that is not a list of records.
+    #[error("the pax header is damaged")]
+    Pax,
+    /// A name, label or extended header of absurd length.
+    #[error("an entry has {bytes} bytes where at most {max_bytes} make sense")]
+    TooLong {
+        /// Its length.
+        bytes: u64,
+        /// The most that is read.
+        max_bytes: u64,
+    },
+    /// A name that leads out of the archive.
+    #[error("the entry is called {0:?}: absolute names and names with `..` are refused; pack the archive anew")]
+    UnsafeName(String),
+    /// The system or the storage refused to read.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
 }
 
 /// At most ten names, and how many more there are.

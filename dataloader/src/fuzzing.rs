@@ -4,6 +4,8 @@ use std::io;
 
 use crate::source::shards::{Head, Index, PartReader, RECORD_BYTES, Record, Shard};
 use crate::source::storage::Blob;
+use crate::source::tar::{Member, Tar, index};
+use crate::source::webdataset;
 use crate::{CropBox, Wants};
 
 /// Takes bytes as the index of a packed split, and as a record and a blob of an index that is otherwise in order: opens
@@ -39,6 +41,34 @@ fn read_all(index: &Index<&[u8]>, data: &[u8]) {
         // What it reads is nonsense more often than not; it must say so.
         let _ = reader.read(&Held(data), &entry, Wants::new(&wanted), &mut into);
     }
+}
+
+/// Takes bytes for a tar archive, its members for archives too; for a shard of a WebDataset; and for a cached index.
+pub fn tar(data: &[u8]) {
+    let blob = Held(data);
+    for member in members(Tar::new(&blob)) {
+        let end = member.offset + member.bytes;
+        assert!(end <= blob.len(), "a member lies outside of its archive");
+        for inner in members(Tar::within(&blob, &member)) {
+            assert!(inner.offset >= member.offset && inner.offset + inner.bytes <= end, "a member leaves its archive");
+        }
+    }
+    if let Ok(found) = webdataset::scan("fuzzed.tar", &blob) {
+        assert!(found.samples.len() <= data.len() / 512, "more samples than headers");
+    }
+    for shard in index::decode(data).unwrap_or_default() {
+        assert!(shard.found.samples.len() < data.len(), "more samples than bytes");
+    }
+}
+
+/// The members up to the first fault.
+fn members(mut tar: Tar<'_>) -> Vec<Member> {
+    let members: Vec<Member> = std::iter::from_fn(|| tar.next().ok().flatten()).collect();
+    for member in &members {
+        let outside = member.name.starts_with('/') || member.name.split('/').any(|part| part == "..");
+        assert!(!outside, "a name leads out of its archive");
+    }
+    members
 }
 
 /// Bytes as a file.

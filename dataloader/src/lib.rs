@@ -25,7 +25,7 @@ mod pixels;
 mod source;
 
 pub use chores::{bench, inspect, sample, show, verify};
-pub use error::{BadImage, DataError, ReadError, Reason};
+pub use error::{BadImage, DataError, ReadError, Reason, TarFault};
 pub use mix::{Blend, Mix, MixMode, Mixing};
 pub use order::{Draw, Order, SampleKey, Share, Stream};
 pub use pipeline::{BadPolicy, BatchMemory, Batches, Lease, LoaderSpec, LoaderStats, SKIPPED, with_batches};

@@ -2,11 +2,14 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::source::manifest::{self, Cache, Manifest};
+use crate::source::manifest::{self, Cache, Manifest, io_error};
+use crate::source::paths::{shown, to_path};
+use crate::source::storage::read_image_file;
 use crate::{DataError, Dataset, Encoding, ReadError, Source, Wants};
 
 thread_local! {
@@ -18,7 +21,7 @@ thread_local! {
 pub(crate) struct ImageFolder {
     root: PathBuf,
     classes: Vec<String>,
-    /// Paths relative to `root`, one behind the other; sample `i` ends at `ends[i]`.
+    /// Paths relative to `root` as text, one behind the other; sample `i` ends at `ends[i]`.
     paths: String,
     ends: Vec<usize>,
     labels: Vec<u32>,
@@ -30,18 +33,28 @@ pub(crate) fn open(path: &Path, train_dir: &Path, val_dir: &Path) -> Result<Data
     let cache = Cache::of_user();
     let train = ImageFolder::open(&path.join(train_dir), cache.as_ref())?;
     let validation = ImageFolder::open(&path.join(val_dir), cache.as_ref())?;
-    if train.classes != validation.classes {
-        let only = |here: &ImageFolder, there: &ImageFolder| {
-            here.classes.iter().filter(|class| there.classes.binary_search(class).is_err()).cloned().collect()
-        };
-        return Err(DataError::ClassesDiffer {
-            only_train: only(&train, &validation),
-            only_validation: only(&validation, &train),
-            train: train.root,
-            validation: validation.root,
-        });
-    }
+    check_same_classes((&train.root, &train.classes), (&validation.root, &validation.classes))?;
     Ok(Dataset { train: Box::new(train), validation: Box::new(validation) })
+}
+
+/// Refuses splits of different classes; each is given by where it lies and by its classes.
+pub(crate) fn check_same_classes(
+    (train, in_train): (&Path, &[String]),
+    (validation, in_validation): (&Path, &[String]),
+) -> Result<(), DataError> {
+    if in_train == in_validation {
+        return Ok(());
+    }
+    let only = |here: &[String], there: &[String]| {
+        let there: BTreeSet<&String> = there.iter().collect();
+        here.iter().filter(|class| !there.contains(class)).cloned().collect()
+    };
+    Err(DataError::ClassesDiffer {
+        train: train.to_owned(),
+        validation: validation.to_owned(),
+        only_train: only(in_train, in_validation),
+        only_validation: only(in_validation, in_train),
+    })
 }
 
 impl ImageFolder {
@@ -53,7 +66,7 @@ impl ImageFolder {
             return Err(DataError::NoClasses { path: root.to_owned() });
         }
         let empty = manifest.classes.iter().filter(|class| class.files.is_empty());
-        let classes: Vec<String> = empty.map(|class| class.name.clone()).collect();
+        let classes: Vec<String> = empty.map(|class| shown(&class.name)).collect();
         if !classes.is_empty() {
             return Err(DataError::EmptyClass { path: root.to_owned(), classes });
         }
@@ -76,7 +89,7 @@ impl ImageFolder {
                 folder.ends.push(folder.paths.len());
                 folder.labels.push(label as u32);
             }
-            folder.classes.push(class.name);
+            folder.classes.push(shown(&class.name));
         }
         folder
     }
@@ -87,12 +100,13 @@ impl ImageFolder {
         &self.paths[start..self.ends[index]]
     }
 
-    fn open_file(&self, index: usize) -> io::Result<File> {
+    /// Hands the path of a sample to `read`, in memory that each thread keeps.
+    fn at_path<R>(&self, index: usize, read: impl FnOnce(&Path) -> R) -> R {
         PATH.with_borrow_mut(|path| {
             path.as_mut_os_string().clear();
             path.push(&self.root);
-            path.push(self.relative(index));
-            File::open(path)
+            path.push(to_path(self.relative(index)));
+            read(path)
         })
     }
 }
@@ -115,30 +129,31 @@ impl Source for ImageFolder {
     }
 
     fn read(&self, index: usize, _: Wants<'_>, into: &mut Vec<u8>) -> Result<Encoding, ReadError> {
-        into.clear();
-        self.open_file(index)
-            .and_then(|mut file| file.read_to_end(into))
-            .map(|_| Encoding::File)
+        self.at_path(index, |path| read_image_file(path, into))
+            .map(|()| Encoding::File)
             .map_err(|source| ReadError { name: self.name(index).into_owned(), source })
     }
 }
 
 /// Refuses a missing folder, and says what is there instead.
-fn check_folder(path: &Path) -> Result<(), DataError> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    let found = if path.exists() {
-        "it is a file".to_owned()
-    } else {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        match folders_in(parent) {
-            None => format!("{} does not exist either", parent.display()),
-            Some(folders) if folders.is_empty() => format!("{} holds no folders", parent.display()),
-            Some(folders) => format!("{} holds the folders {}", parent.display(), folders.join(", ")),
-        }
+pub(crate) fn check_folder(path: &Path) -> Result<(), DataError> {
+    let found = match fs::metadata(path) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => "it is a file".to_owned(),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => beside(path),
+        Err(error) => return Err(io_error("open", path)(error)),
     };
     Err(DataError::MissingFolder { path: path.to_owned(), found })
+}
+
+/// What is there where `path` is not.
+fn beside(path: &Path) -> String {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match folders_in(parent) {
+        None => format!("{} does not exist either", parent.display()),
+        Some(folders) if folders.is_empty() => format!("{} holds no folders", parent.display()),
+        Some(folders) => format!("{} holds the folders {}", parent.display(), folders.join(", ")),
+    }
 }
 
 /// At most ten names of folders; `None` where `parent` cannot be listed.

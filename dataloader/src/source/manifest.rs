@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
 use crate::DataError;
+use crate::source::paths::{to_path, to_text};
+use crate::source::storage::{leads_nowhere, not_listed};
 
 /// What is read as an image; the contents decide the format.
 const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
@@ -56,9 +58,24 @@ impl Cache {
     }
 
     fn file(&self, root: &Path) -> PathBuf {
-        let bytes = root.as_os_str().as_encoded_bytes();
-        let key = bytes.iter().fold(Key::root(0), |key, &byte| key.child(u64::from(byte)));
-        self.folder.join(format!("{:016x}.json", key.rng().next_u64()))
+        self.file_of(root.as_os_str().as_encoded_bytes(), "json")
+    }
+
+    /// The file in which is kept what is known of the data of this name.
+    pub(crate) fn file_of(&self, name: &[u8], extension: &str) -> PathBuf {
+        let key = name.iter().fold(Key::root(0), |key, &byte| key.child(u64::from(byte)));
+        self.folder.join(format!("{:016x}.{extension}", key.rng().next_u64()))
+    }
+
+    /// Whether a list of so many images is worth being kept.
+    pub(crate) fn keeps(&self, images: usize) -> bool {
+        images >= self.from_files
+    }
+
+    /// A cache in a folder of the caller's, for tests.
+    #[cfg(test)]
+    pub(crate) fn in_folder(folder: &Path, from_files: usize) -> Cache {
+        Cache { folder: folder.to_owned(), from_files }
     }
 }
 
@@ -76,7 +93,7 @@ pub(crate) fn list(root: &Path, cache: Option<&Cache>) -> Result<Manifest, DataE
         cached.iter().flat_map(|manifest| &manifest.classes).map(|class| (class.name.clone(), class.clone())).collect();
     let mut classes = Vec::new();
     for name in class_names(&root)? {
-        let folder = root.join(&name);
+        let folder = root.join(to_path(&name));
         match known.remove(&name).filter(|class| class.is_current(&folder)) {
             Some(class) => classes.push(class),
             None => classes.push(walk(&folder, name)?),
@@ -85,7 +102,7 @@ pub(crate) fn list(root: &Path, cache: Option<&Cache>) -> Result<Manifest, DataE
     let manifest = Manifest { version: VERSION, root, classes };
     let files: usize = manifest.classes.iter().map(|class| class.files.len()).sum();
     if let Some(cache) = cache
-        && files >= cache.from_files
+        && cache.keeps(files)
         && cached.as_ref() != Some(&manifest)
     {
         let file = cache.file(&manifest.root);
@@ -101,7 +118,7 @@ fn class_names(root: &Path) -> Result<Vec<String>, DataError> {
     let mut names = Vec::new();
     for entry in fs::read_dir(root).map_err(io_error("list", root))? {
         let entry = entry.map_err(io_error("list", root))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
+        let name = to_text(&entry.file_name());
         if !name.starts_with('.') && entry.path().is_dir() {
             names.push(name);
         }
@@ -118,13 +135,10 @@ fn walk(folder: &Path, name: String) -> Result<Class, DataError> {
             Ok(entry) => entry,
             Err(error) if error.loop_ancestor().is_some() => continue,
             // A dangling link is a file that cannot be read; a folder that cannot be listed is an error.
-            Err(error) if error.io_error().is_some_and(|io| io.kind() == std::io::ErrorKind::NotFound) => continue,
-            Err(error) => {
-                let path = error.path().unwrap_or(folder).to_owned();
-                return Err(DataError::Io { action: "list", path, source: error.into() });
-            }
+            Err(error) if leads_nowhere(&error).is_some() => continue,
+            Err(error) => return Err(not_listed(error, folder)),
         };
-        let path = entry.path().strip_prefix(folder).unwrap_or(entry.path()).to_string_lossy().into_owned();
+        let path = to_text(entry.path().strip_prefix(folder).unwrap_or(entry.path()).as_os_str());
         if entry.file_type().is_dir() {
             class.changed_ns.insert(path, changed_ns(entry.path()).unwrap_or(0));
         } else if is_image(entry.path()) {
@@ -135,15 +149,19 @@ fn walk(folder: &Path, name: String) -> Result<Class, DataError> {
     Ok(class)
 }
 
-fn is_image(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+pub(crate) fn is_image(path: &Path) -> bool {
+    is_image_extension(path.extension().and_then(|extension| extension.to_str()).unwrap_or_default())
+}
+
+/// True for the endings of names that are read as images, in any case.
+pub(crate) fn is_image_extension(extension: &str) -> bool {
     EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
 }
 
 impl Class {
     /// True where no folder of the class has changed since it was walked.
     fn is_current(&self, folder: &Path) -> bool {
-        self.changed_ns.iter().all(|(path, &then)| changed_ns(&folder.join(path)) == Some(then))
+        self.changed_ns.iter().all(|(path, &then)| changed_ns(&folder.join(to_path(path))) == Some(then))
     }
 
     fn newest_change_ns(&self) -> u64 {
@@ -161,19 +179,22 @@ fn load(file: &Path, root: &Path) -> Option<Manifest> {
     (manifest.version == VERSION && manifest.root == root).then_some(manifest)
 }
 
-/// Writes the cache whole or not at all, without classes that may still be changing.
+/// Writes the cache without classes that may still be changing.
 fn store(file: &Path, manifest: &Manifest) -> std::io::Result<()> {
     let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
     let mut settled = manifest.clone();
     settled.classes.retain(|class| class.newest_change_ns() + SETTLED.as_nanos() as u64 <= now_ns);
+    write_whole(file, &serde_json::to_vec(&settled).map_err(std::io::Error::other)?)
+}
+
+/// Writes a file of the cache whole or not at all.
+pub(crate) fn write_whole(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;
     }
     let partial = file.with_extension(format!("partial-{}", std::process::id()));
-    let bytes = serde_json::to_vec(&settled).map_err(std::io::Error::other)?;
-    let written = fs::File::create(&partial)
-        .and_then(|mut open| open.write_all(&bytes))
-        .and_then(|()| fs::rename(&partial, file));
+    let written =
+        fs::File::create(&partial).and_then(|mut open| open.write_all(bytes)).and_then(|()| fs::rename(&partial, file));
     if written.is_err() {
         let _ = fs::remove_file(&partial);
     }

@@ -3,17 +3,28 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::source::storage::{Local, Storage};
 use crate::source::subset::Subset;
 use crate::{CropBox, DataError, Exif, ReadError};
 
 mod cifar;
+mod classes;
+mod files;
 mod folder;
+mod imagenet;
+mod list;
 pub(crate) mod manifest;
+mod matlab;
+mod parallel;
+mod paths;
+mod pattern;
 pub(crate) mod shards;
-#[allow(dead_code)] // until sources of tars and of buckets stand on it
 pub(crate) mod storage;
 mod subset;
+pub(crate) mod tar;
+pub(crate) mod webdataset;
 
 /// Labelled samples with random access.
 pub trait Source: Send + Sync {
@@ -143,6 +154,12 @@ pub enum SourceKind {
     Cifar100,
     /// Packed: tar shards with an index (`rectify data pack`).
     Shards,
+    /// Tars in WebDataset's layout; `train_dir` and `val_dir` are folders of them, tars or patterns of names.
+    WebDataset,
+    /// ImageNet as distributed: its two tars, or the folders that they unpack to.
+    ImageNet,
+    /// A list of paths and labels for each split: `train.csv` and `val.csv`.
+    List,
 }
 
 impl SourceKind {
@@ -159,9 +176,9 @@ pub struct DatasetSpec {
     pub kind: SourceKind,
     /// Its folder.
     pub path: PathBuf,
-    /// The training split's folder inside `path` (folders only).
+    /// The training split inside `path`: a folder, or what its kind takes instead (not CIFAR).
     pub train_dir: PathBuf,
-    /// The validation split's folder inside `path` (folders only).
+    /// The validation split inside `path`, likewise.
     pub val_dir: PathBuf,
     /// How many training samples to keep: the first of a shuffle fixed by `seed`; 0 keeps all.
     pub subset: usize,
@@ -204,17 +221,26 @@ impl fmt::Debug for Dataset {
 /// Opens both splits and checks all that can be checked without reading images.
 ///
 /// # Errors
-/// A folder or file is missing, there are no classes, a class has no images, the classes of the splits differ, a binary
-/// file is cut, the subset is larger than the split.
+/// A folder or file is missing or cannot be read, there are no classes, a class has no images, the classes of the splits
+/// differ, an archive is cut or damaged, a label is missing or absurd, the subset is larger than the split.
 pub fn open(spec: &DatasetSpec) -> Result<Dataset, DataError> {
     let mut dataset = match spec.kind {
         SourceKind::Folder => folder::open(&spec.path, &spec.train_dir, &spec.val_dir)?,
         SourceKind::Cifar10 => cifar::open(&spec.path, &cifar::CIFAR_10)?,
         SourceKind::Cifar100 => cifar::open(&spec.path, &cifar::CIFAR_100)?,
         SourceKind::Shards => shards::open(&spec.path)?,
+        SourceKind::WebDataset => webdataset::open(storage(spec)?, &spec.train_dir, &spec.val_dir)?,
+        SourceKind::ImageNet => imagenet::open(storage(spec)?, &spec.path, &spec.train_dir, &spec.val_dir)?,
+        SourceKind::List => list::open(storage(spec)?, &spec.train_dir, &spec.val_dir)?,
     };
     if spec.subset > 0 {
         dataset.train = Box::new(Subset::new(dataset.train, spec.subset, spec.seed)?);
     }
     Ok(dataset)
+}
+
+/// Where the files of a data set lie.
+fn storage(spec: &DatasetSpec) -> Result<Arc<dyn Storage>, DataError> {
+    folder::check_folder(&spec.path)?;
+    Ok(Arc::new(Local::new(&spec.path)))
 }

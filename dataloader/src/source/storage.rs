@@ -1,17 +1,25 @@
 //! Where the files of a data set lie: the seam between kinds of data set and kinds of storage.
 
 use std::fmt::Debug;
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::fs::{self, File, FileType, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::DataError;
 use crate::source::manifest::io_error;
+use crate::source::paths::{to_path, to_text};
+
+/// The longest file that is taken for an image. The largest image allowed has fewer bytes, even uncompressed.
+pub(crate) const MAX_IMAGE_BYTES: u64 = 1 << 30;
 
 /// A tree of files that can be listed and read at any place. Paths are relative to its root, with `/` between parts.
 pub(crate) trait Storage: Send + Sync + Debug {
     /// All files below `folder` (the root where it is empty), sorted by path.
+    ///
+    /// What bears a file's name but cannot be read as one (a link to nowhere, a FIFO) is listed with 0 bytes; opening it
+    /// says what it is.
     ///
     /// # Errors
     /// When the folder is missing or cannot be listed.
@@ -25,6 +33,12 @@ pub(crate) trait Storage: Send + Sync + Debug {
 
     /// What a person calls a file of this storage: its whole path or address.
     fn name(&self, path: &str) -> String;
+
+    /// A text that changes whenever the contents of a file do: a time of change, a hash. `None` where there is none that
+    /// can be trusted; what is known of the file is then not kept from one run to the next.
+    fn version(&self, _path: &str) -> Option<String> {
+        None
+    }
 }
 
 /// One file as [`Storage::list`] finds it.
@@ -48,7 +62,29 @@ pub(crate) trait Blob: Send + Sync + Debug {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()>;
 }
 
-/// A folder of this machine.
+/// Reads a blob from its beginning to its end.
+pub(crate) struct Reading<'a> {
+    blob: &'a dyn Blob,
+    place: u64,
+}
+
+impl<'a> Reading<'a> {
+    /// Starts at the beginning.
+    pub(crate) fn new(blob: &'a dyn Blob) -> Reading<'a> {
+        Reading { blob, place: 0 }
+    }
+}
+
+impl Read for Reading<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let bytes = (self.blob.len() - self.place).min(into.len() as u64) as usize;
+        self.blob.read_at(self.place, &mut into[..bytes])?;
+        self.place += bytes as u64;
+        Ok(bytes)
+    }
+}
+
+/// A folder of this machine. A name that is not UTF-8 is listed as [`to_text`] writes it.
 #[derive(Clone, Debug)]
 pub(crate) struct Local {
     root: PathBuf,
@@ -59,40 +95,52 @@ impl Local {
     pub(crate) fn new(root: &Path) -> Local {
         Local { root: root.to_owned() }
     }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.join(to_path(path))
+    }
 }
 
 impl Storage for Local {
     fn list(&self, folder: &str) -> Result<Vec<Entry>, DataError> {
-        let base = self.root.join(folder);
+        let base = self.path(folder);
         let mut entries = Vec::new();
         for entry in walkdir::WalkDir::new(&base).follow_links(true) {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(error) if error.loop_ancestor().is_some() => continue,
-                Err(error) => {
-                    let path = error.path().unwrap_or(&base).to_owned();
-                    return Err(io_error("list", &path)(error.into()));
+            let (path, bytes) = match entry {
+                Ok(entry) if entry.file_type().is_dir() => continue,
+                Ok(entry) => {
+                    let bytes = entry.metadata().map_or(0, |found| if found.is_file() { found.len() } else { 0 });
+                    (entry.into_path(), bytes)
                 }
+                Err(error) if error.loop_ancestor().is_some() => continue,
+                Err(error) => match leads_nowhere(&error) {
+                    Some(link) if error.depth() > 0 => (link.to_owned(), 0),
+                    _ => return Err(not_listed(error, &base)),
+                },
             };
-            if !entry.file_type().is_file() {
-                continue;
-            }
-            let bytes = entry.metadata().map_err(|error| io_error("look at", entry.path())(error.into()))?.len();
-            let path = entry.path().strip_prefix(&self.root).unwrap_or(entry.path());
-            entries.push(Entry { path: path.to_string_lossy().into_owned(), bytes });
+            let path = path.strip_prefix(&self.root).unwrap_or(&path);
+            entries.push(Entry { path: to_text(path.as_os_str()), bytes });
         }
         entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         Ok(entries)
     }
 
     fn open(&self, path: &str) -> io::Result<Box<dyn Blob>> {
-        let file = File::open(self.root.join(path))?;
-        let bytes = file.metadata()?.len();
+        let (file, bytes) = open_file(&self.path(path))?;
         Ok(Box::new(LocalBlob { file, bytes }))
     }
 
     fn name(&self, path: &str) -> String {
-        self.root.join(path).to_string_lossy().into_owned()
+        self.path(path).to_string_lossy().into_owned()
+    }
+
+    /// The time of change, unless it is so recent that the file may change again within the clock's tick.
+    fn version(&self, path: &str) -> Option<String> {
+        const SETTLED: Duration = Duration::from_secs(2);
+        let changed = fs::metadata(self.path(path)).ok()?.modified().ok()?;
+        let age = SystemTime::now().duration_since(changed).ok()?;
+        let changed_ns = changed.duration_since(UNIX_EPOCH).ok()?.as_nanos();
+        (age >= SETTLED).then(|| format!("changed at {changed_ns} ns"))
     }
 }
 
@@ -109,5 +157,127 @@ impl Blob for LocalBlob {
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(into, offset)
+    }
+}
+
+/// The link that a walk could not follow: its target is missing, or it leads back to itself.
+pub(crate) fn leads_nowhere(error: &walkdir::Error) -> Option<&Path> {
+    let io = error.io_error()?;
+    let nowhere = io.kind() == io::ErrorKind::NotFound || io.raw_os_error() == Some(libc::ELOOP);
+    error.path().filter(|_| nowhere)
+}
+
+/// The error of a walk that began at `base`, and names the folder that cannot be listed.
+pub(crate) fn not_listed(error: walkdir::Error, base: &Path) -> DataError {
+    let path = error.path().unwrap_or(base).to_owned();
+    io_error("list", &path)(error.into_io_error().unwrap_or_else(|| io::Error::other("the folders form a circle")))
+}
+
+/// Opens a file and tells its length, without waiting for whatever else may bear its name: to open a FIFO plainly is to
+/// wait for its writer.
+///
+/// # Errors
+/// When it cannot be opened, or is not a file.
+pub(crate) fn open_file(path: &Path) -> io::Result<(File, u64)> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let found = file.metadata()?;
+    if found.is_file() {
+        return Ok((file, found.len()));
+    }
+    let problem = format!("it is {}, not a file", kind(found.file_type()));
+    Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
+}
+
+fn kind(found: FileType) -> &'static str {
+    match found {
+        _ if found.is_dir() => "a folder",
+        _ if found.is_fifo() => "a FIFO",
+        _ if found.is_socket() => "a socket",
+        _ => "a device",
+    }
+}
+
+/// Replaces the contents of `into` with those of a file of this machine.
+///
+/// # Errors
+/// When it cannot be read, is not a file, or is too long for an image.
+pub(crate) fn read_image_file(path: &Path, into: &mut Vec<u8>) -> io::Result<()> {
+    let (mut file, bytes) = open_file(path)?;
+    check_length(bytes)?;
+    into.clear();
+    file.read_to_end(into).map(drop)
+}
+
+/// Replaces the contents of `into` with `bytes` bytes of a blob, an image.
+///
+/// # Errors
+/// When they cannot be read, or are too many for an image.
+pub(crate) fn read_image(blob: &dyn Blob, offset: u64, bytes: u64, into: &mut Vec<u8>) -> io::Result<()> {
+    check_length(bytes)?;
+    into.resize(bytes as usize, 0);
+    blob.read_at(offset, into)
+}
+
+fn check_length(bytes: u64) -> io::Result<()> {
+    if bytes <= MAX_IMAGE_BYTES {
+        return Ok(());
+    }
+    let problem = format!("it has {bytes} bytes; at most {MAX_IMAGE_BYTES} are taken for an image");
+    Err(io::Error::new(io::ErrorKind::FileTooLarge, problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn links_to_nowhere_are_listed_and_circles_end() {
+        let scratch = tempfile::tempdir().expect("scratch");
+        let root = scratch.path();
+        fs::create_dir(root.join("deep")).expect("created");
+        fs::write(root.join("deep/file"), b"abc").expect("written");
+        symlink("nowhere", root.join("dangling")).expect("linked");
+        symlink("itself", root.join("itself")).expect("linked");
+        symlink(root, root.join("deep/circle")).expect("linked");
+        let storage = Local::new(root);
+        let entry = |path: &str, bytes| Entry { path: path.to_owned(), bytes };
+        let expected = [entry("dangling", 0), entry("deep/file", 3), entry("itself", 0)];
+        assert_eq!(storage.list("").expect("listed"), expected);
+        assert_eq!(storage.open("dangling").expect_err("nowhere").kind(), io::ErrorKind::NotFound);
+        assert!(storage.list("missing").expect_err("missing").to_string().contains("missing"));
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let scratch = tempfile::tempdir().expect("scratch");
+        let fifo = scratch.path().join("fifo.jpg");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("made");
+        assert_eq!(open_file(&fifo).expect_err("a FIFO").to_string(), "it is a FIFO, not a file");
+        assert!(open_file(scratch.path()).expect_err("a folder").to_string().contains("a folder"));
+        assert!(open_file(Path::new("/dev/null")).expect_err("a device").to_string().contains("a device"));
+    }
+
+    #[test]
+    fn a_file_too_long_for_an_image_is_not_read() {
+        let scratch = tempfile::tempdir().expect("scratch");
+        let path = scratch.path().join("sparse.jpg");
+        File::create(&path).and_then(|file| file.set_len(MAX_IMAGE_BYTES + 1)).expect("made");
+        let mut bytes = Vec::new();
+        assert!(read_image_file(&path, &mut bytes).expect_err("too long").to_string().contains("bytes; at most"));
+        assert_eq!(bytes.capacity(), 0);
+    }
+
+    #[test]
+    fn a_file_that_has_just_changed_has_no_version() {
+        let scratch = tempfile::tempdir().expect("scratch");
+        let file = File::create(scratch.path().join("a.tar")).expect("made");
+        let storage = Local::new(scratch.path());
+        assert_eq!(storage.version("a.tar"), None);
+        file.set_modified(SystemTime::now() - Duration::from_secs(60)).expect("changed");
+        let before = storage.version("a.tar");
+        file.set_modified(SystemTime::now() - Duration::from_secs(30)).expect("changed");
+        assert!(before.is_some() && before != storage.version("a.tar"));
     }
 }

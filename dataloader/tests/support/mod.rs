@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // each test program uses a part
 
+pub mod archive;
 pub mod photographs;
 
 use std::borrow::Cow;
@@ -11,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use dataloader::augment::{Augment, ColorJitter, EraseMode, Policy, RandomErasing};
 use dataloader::{
-    Batches, Crop, DataError, Encoding, Filter, LoaderSpec, LoaderStats, Order, Pixels, ReadError, SampleKey,
-    Source, Transform, Wants, with_batches,
+    Batches, Crop, DataError, Encoding, Filter, LoaderSpec, LoaderStats, Order, Pixels, ReadError, SampleKey, Source,
+    Transform, Wants, with_batches,
 };
 use image::{ImageFormat, RgbImage};
 use random::Key;

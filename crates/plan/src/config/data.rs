@@ -15,6 +15,12 @@ choice! {
         Cifar100 = "cifar100",
         /// A packed data set: what `rectify data pack` writes.
         Shards = "shards",
+        /// Tars in WebDataset's layout.
+        WebDataset = "webdataset",
+        /// ImageNet (ILSVRC 2012) as it is distributed, in tars or unpacked.
+        ImageNet = "imagenet",
+        /// A CSV list of paths and labels for each split.
+        List = "list",
     }
 }
 
@@ -61,9 +67,10 @@ section! {
         source: Source = Source::Folder, Kind::OneOf { what: "a kind of source", names: Source::names };
         /// The folder that holds the data, relative to the folder where the command is given. Has no default.
         path: PathBuf = PathBuf::new(), Kind::Path;
-        /// The folder of the training split inside `path` (source "folder").
+        /// The training split inside `path`: a folder; for "webdataset" also a tar or a pattern such as
+        /// `train-{000..146}.tar`; for "list" a CSV file, whose ending may be left out. Not for CIFAR.
         train_dir: PathBuf = "train".into(), Kind::Path;
-        /// The folder of the validation split inside `path` (source "folder").
+        /// The validation split inside `path`, named like the training split.
         val_dir: PathBuf = "val".into(), Kind::Path;
         /// Threads that decode and transform, per rank; 0 = as many as this rank has cores.
         workers: usize = 0, Kind::Whole { min: 0, max: 1024 };
