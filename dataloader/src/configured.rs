@@ -2,7 +2,10 @@
 
 use plan::config::{self, Config, Interpolation, Source};
 
-use crate::{Crop, DatasetSpec, Filter, Pixels, SourceKind, Transform};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::{Crop, DatasetSpec, Filter, Pixels, SourceKind, StorageOptions, Transform};
 
 impl DatasetSpec {
     /// The data set that the config names.
@@ -19,6 +22,21 @@ impl DatasetSpec {
             val_dir: data.val_dir.clone(),
             subset: data.subset,
             seed: config.seed,
+            storage: StorageOptions::configured(data),
+        }
+    }
+}
+
+impl StorageOptions {
+    fn configured(data: &config::Data) -> StorageOptions {
+        const BYTES_A_GIB: f64 = (1u64 << 30) as f64;
+        StorageOptions {
+            cache_dir: (data.cache_dir != Path::new(config::AUTOMATIC)).then(|| data.cache_dir.clone()),
+            cache_bytes: (data.cache_gib * BYTES_A_GIB) as u64,
+            timeout: Duration::from_secs_f64(data.timeout_s),
+            retries: data.retries,
+            listing_valid: Duration::from_secs_f64(data.listing_hours * 3600.0),
+            ..StorageOptions::default()
         }
     }
 }

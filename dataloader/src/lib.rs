@@ -25,4 +25,4 @@ pub use error::{BadImage, DataError, ReadError, Reason};
 pub use order::{Draw, Order, SampleKey, Share, Stream};
 pub use pipeline::{BatchMemory, Batches, Lease, LoaderSpec, LoaderStats, with_batches};
 pub use pixels::{Crop, CropBox, Decode, Filter, MAX_PIXELS, Pixels, Preparer, Transform};
-pub use source::{Dataset, DatasetSpec, Encoding, Source, SourceKind, Split, Wants, open};
+pub use source::{Dataset, DatasetSpec, Encoding, Source, SourceKind, Split, StorageOptions, Wants, open};

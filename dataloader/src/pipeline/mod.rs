@@ -22,7 +22,8 @@ use crate::pipeline::bad::BadImages;
 use crate::pipeline::batches::Filled;
 use crate::pipeline::stats::Clock;
 use crate::pixels::decode::panic_message;
-use crate::{BadImage, DataError, Encoding, Preparer, ReadError, Reason, SampleKey, Source, Stream, Wants};
+use crate::source::patience;
+use crate::{BadImage, DataError, Encoding, Preparer, ReadError, SampleKey, Source, Stream, Wants};
 
 /// Runs `body` with a loader beside it: threads that fill `memory` with the batches of `spec`, in order.
 ///
@@ -192,6 +193,7 @@ impl<'a> Loader<'a> {
         stop: &Receiver<()>,
         out: &Sender<Loaded<M>>,
     ) {
+        patience::ends_with(stop);
         for task in tasks {
             if stopping(stop) {
                 return;
@@ -223,6 +225,7 @@ impl<'a> Loader<'a> {
         stop: &Receiver<()>,
         filled: &Sender<Outcome<M>>,
     ) {
+        patience::ends_with(stop);
         let mut preparer = Preparer::new(self.spec.decode);
         loop {
             let began = Instant::now();
@@ -232,7 +235,7 @@ impl<'a> Loader<'a> {
                 return;
             }
             let began = Instant::now();
-            let whole = self.fill(&mut preparer, &mut loaded);
+            let whole = self.fill(&mut preparer, &mut loaded, stop);
             self.stats.spent(Clock::Preparing, began.elapsed());
             // Where the pool of spare vectors is full, this one is freed.
             let _ = spare.try_send(loaded.bytes);
@@ -247,7 +250,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Writes one sample into its place. The batch, where that was its last missing one.
+    /// Writes one sample into its place. The batch, where that was its last missing one and the loader goes on.
     ///
     /// A bad image is replaced by the next good one of the source, with the draws of the planned sample. That holds in
     /// evaluation too: the number of samples stays the same for any number of ranks, and one of them counts twice.
@@ -255,6 +258,7 @@ impl<'a> Loader<'a> {
         &self,
         preparer: &mut Preparer,
         loaded: &mut Loaded<M>,
+        stop: &Receiver<()>,
     ) -> Result<Option<Filled<M>>, DataError> {
         let Loaded { task, bytes, read } = loaded;
         let place = task.batch.samples[task.slot];
@@ -264,12 +268,16 @@ impl<'a> Loader<'a> {
         loop {
             let outcome = match read {
                 Ok(encoding) => self.prepare(preparer, bytes, *encoding, key),
-                Err(error) => Err(BadImage::new(Reason::Unreadable, error)),
+                Err(error) => Err(BadImage::unread(error)),
             };
             let bad = match outcome {
                 Ok(pixels) => return Ok(self.deliver(task, pixels, self.source.label(sample))),
                 Err(bad) => bad,
             };
+            // A read that was cut off because the loader ends says nothing about its sample.
+            if stopping(stop) {
+                return Ok(None);
+            }
             let name = self.source.name(sample);
             self.bad.note(sample, &name, &bad, self.stats);
             let next = (1..len).map(|ahead| (sample + ahead) % len).find(|&next| !self.bad.is_known(next));

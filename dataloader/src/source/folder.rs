@@ -2,15 +2,18 @@
 
 use std::borrow::Cow;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::source::manifest::{self, Cache, Manifest};
-use crate::{DataError, Dataset, Encoding, ReadError, Source, Wants};
+use crate::source::storage::{self, Storage};
+use crate::{DataError, Dataset, DatasetSpec, Encoding, ReadError, Source, Wants};
 
 /// One split of a data set of folders.
 pub(crate) struct ImageFolder {
     root: PathBuf,
+    files: Files,
     classes: Vec<String>,
     /// Paths relative to `root`, one behind the other; sample `i` ends at `ends[i]`.
     paths: String,
@@ -18,12 +21,26 @@ pub(crate) struct ImageFolder {
     labels: Vec<u32>,
 }
 
+/// How the files of a split are read.
+enum Files {
+    /// By their paths on this machine.
+    OfThisMachine,
+    /// Out of a storage, in which the split has this path.
+    Stored { storage: Arc<dyn Storage>, split: String },
+}
+
 /// Opens both splits, whose classes must be the same.
-pub(crate) fn open(path: &Path, train_dir: &Path, val_dir: &Path) -> Result<Dataset, DataError> {
-    check_folder(path)?;
-    let cache = Cache::of_user();
-    let train = ImageFolder::open(&path.join(train_dir), cache.as_ref())?;
-    let validation = ImageFolder::open(&path.join(val_dir), cache.as_ref())?;
+pub(crate) fn open(spec: &DatasetSpec) -> Result<Dataset, DataError> {
+    let DatasetSpec { path, train_dir, val_dir, .. } = spec;
+    let (train, validation) = if storage::url(path).is_some() {
+        let storage = storage::at(path, &spec.storage)?;
+        (ImageFolder::stored(path, train_dir, &storage)?, ImageFolder::stored(path, val_dir, &storage)?)
+    } else {
+        check_folder(path)?;
+        let cache = Cache::of_user();
+        let open = |split| ImageFolder::open(&path.join(split), cache.as_ref());
+        (open(train_dir)?, open(val_dir)?)
+    };
     if train.classes != validation.classes {
         let only = |here: &ImageFolder, there: &ImageFolder| {
             here.classes.iter().filter(|class| there.classes.binary_search(class).is_err()).cloned().collect()
@@ -42,7 +59,18 @@ impl ImageFolder {
     /// Lists the images of one split, with the help of a cache where one is named.
     pub(crate) fn open(root: &Path, cache: Option<&Cache>) -> Result<ImageFolder, DataError> {
         check_folder(root)?;
-        let manifest = manifest::list(root, cache)?;
+        ImageFolder::from_manifest(root, Files::OfThisMachine, manifest::list(root, cache)?)
+    }
+
+    /// Lists the images of one split of a storage.
+    fn stored(root: &Path, split: &Path, storage: &Arc<dyn Storage>) -> Result<ImageFolder, DataError> {
+        let folder = split.to_string_lossy().trim_matches('/').to_owned();
+        let manifest = Manifest::of_entries(&folder, &storage.list(&folder)?);
+        let files = Files::Stored { storage: Arc::clone(storage), split: folder };
+        ImageFolder::from_manifest(&root.join(split), files, manifest)
+    }
+
+    fn from_manifest(root: &Path, files: Files, manifest: Manifest) -> Result<ImageFolder, DataError> {
         if manifest.classes.is_empty() {
             return Err(DataError::NoClasses { path: root.to_owned() });
         }
@@ -51,12 +79,9 @@ impl ImageFolder {
         if !classes.is_empty() {
             return Err(DataError::EmptyClass { path: root.to_owned(), classes });
         }
-        Ok(ImageFolder::from_manifest(root, manifest))
-    }
-
-    fn from_manifest(root: &Path, manifest: Manifest) -> ImageFolder {
         let mut folder = ImageFolder {
             root: root.to_owned(),
+            files,
             classes: Vec::new(),
             paths: String::new(),
             ends: Vec::new(),
@@ -72,12 +97,27 @@ impl ImageFolder {
             }
             folder.classes.push(class.name);
         }
-        folder
+        Ok(folder)
+    }
+
+    fn relative(&self, index: usize) -> &str {
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.paths[start..self.ends[index]]
     }
 
     fn path(&self, index: usize) -> PathBuf {
-        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
-        self.root.join(&self.paths[start..self.ends[index]])
+        self.root.join(self.relative(index))
+    }
+
+    fn read_whole(&self, index: usize, into: &mut Vec<u8>) -> io::Result<()> {
+        match &self.files {
+            Files::OfThisMachine => File::open(self.path(index))?.read_to_end(into).map(drop),
+            Files::Stored { storage, split } => {
+                let blob = storage.open(&format!("{split}/{}", self.relative(index)))?;
+                into.resize(usize::try_from(blob.len()).map_err(io::Error::other)?, 0);
+                blob.read_at(0, into)
+            }
+        }
     }
 }
 
@@ -100,9 +140,8 @@ impl Source for ImageFolder {
 
     fn read(&self, index: usize, _: Wants<'_>, into: &mut Vec<u8>) -> Result<Encoding, ReadError> {
         into.clear();
-        File::open(self.path(index))
-            .and_then(|mut file| file.read_to_end(into))
-            .map(|_| Encoding::File)
+        self.read_whole(index, into)
+            .map(|()| Encoding::File)
             .map_err(|source| ReadError { name: self.name(index).into_owned(), source })
     }
 }

@@ -10,9 +10,13 @@ use crate::{CropBox, DataError, ReadError};
 mod cifar;
 mod folder;
 pub(crate) mod manifest;
-#[allow(dead_code)] // until sources of tars and of buckets stand on it
+pub(crate) mod patience;
+#[cfg(feature = "remote")]
+mod remote;
 mod storage;
 mod subset;
+
+pub use storage::StorageOptions;
 
 /// Labelled samples with random access.
 pub trait Source: Send + Sync {
@@ -123,7 +127,7 @@ pub enum SourceKind {
 pub struct DatasetSpec {
     /// How it is stored.
     pub kind: SourceKind,
-    /// Its folder.
+    /// Its folder, or the URL of one.
     pub path: PathBuf,
     /// The training split's folder inside `path` (folders only).
     pub train_dir: PathBuf,
@@ -133,6 +137,8 @@ pub struct DatasetSpec {
     pub subset: usize,
     /// The seed of the run.
     pub seed: u64,
+    /// How storage behind a URL is reached.
+    pub storage: StorageOptions,
 }
 
 impl DatasetSpec {
@@ -145,6 +151,7 @@ impl DatasetSpec {
             val_dir: "val".into(),
             subset: 0,
             seed: 0,
+            storage: StorageOptions::default(),
         }
     }
 }
@@ -174,7 +181,7 @@ impl fmt::Debug for Dataset {
 /// file is cut, the subset is larger than the split.
 pub fn open(spec: &DatasetSpec) -> Result<Dataset, DataError> {
     let mut dataset = match spec.kind {
-        SourceKind::Folder => folder::open(&spec.path, &spec.train_dir, &spec.val_dir)?,
+        SourceKind::Folder => folder::open(spec)?,
         SourceKind::Cifar10 => cifar::open(&spec.path, &cifar::CIFAR_10)?,
         SourceKind::Cifar100 => cifar::open(&spec.path, &cifar::CIFAR_100)?,
     };
