@@ -1,11 +1,15 @@
 //! Turns the sections `[data]` and `[augment]` of a config into what the loader is asked for.
 
+use std::path::Path;
+use std::time::Duration;
+
 use plan::ConfigError;
 use plan::config::{self, Config, EvalCropMode, Interpolation, Source, TrainInterpolation};
 
 use crate::augment::{Augment, ColorJitter, EraseMode, Policy, RandomErasing, Sampling};
 use crate::{
-    BadPolicy, Border, Crop, DatasetSpec, Decode, Exif, Filter, MixMode, Mixing, Order, Pixels, SourceKind, Transform,
+    BadPolicy, Border, Crop, DatasetSpec, Decode, Exif, Filter, MixMode, Mixing, Order, Pixels, SourceKind,
+    StorageOptions, Transform,
 };
 
 impl DatasetSpec {
@@ -19,6 +23,21 @@ impl DatasetSpec {
             val_dir: data.val_dir.clone(),
             subset: data.subset,
             seed: config.seed,
+            storage: StorageOptions::configured(data),
+        }
+    }
+}
+
+impl StorageOptions {
+    fn configured(data: &config::Data) -> StorageOptions {
+        const BYTES_A_GIB: f64 = (1u64 << 30) as f64;
+        StorageOptions {
+            cache_dir: (data.cache_dir != Path::new(config::AUTOMATIC)).then(|| data.cache_dir.clone()),
+            cache_bytes: (data.cache_gib * BYTES_A_GIB) as u64,
+            timeout: Duration::from_secs_f64(data.timeout_s),
+            retries: data.retries,
+            listing_valid: Duration::from_secs_f64(data.listing_hours * 3600.0),
+            ..StorageOptions::default()
         }
     }
 }

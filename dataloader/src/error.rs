@@ -188,6 +188,28 @@ pub enum DataError {
         /// What the system said.
         source: io::Error,
     },
+    /// A URL that names no storage.
+    #[error(
+        "data.path = \"{url}\": {problem}; the credentials and the endpoint come from the environment (AWS_…, GOOGLE_…, AZURE_…)"
+    )]
+    Url {
+        /// The URL.
+        url: String,
+        /// What is wrong with it or with the settings that go with it.
+        problem: String,
+    },
+    /// Storage behind a URL refused something, or did not answer.
+    #[error(
+        "{source}; data.path: cannot {action} {url}; check the URL, the credentials and the endpoint (AWS_…, GOOGLE_…, AZURE_…)"
+    )]
+    Remote {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which file or folder.
+        url: String,
+        /// What the storage said, and how often it was asked.
+        source: io::Error,
+    },
     /// Not one image of the source can be decoded.
     #[error("all {len} images are bad; the last one tried was {name}, which is {bad}")]
     AllBad {
@@ -301,6 +323,8 @@ pub struct ReadError {
 pub enum Reason {
     /// The file cannot be read, or has vanished.
     Unreadable,
+    /// The storage did not answer in time, however often it was asked.
+    TimedOut,
     /// The file has no bytes.
     Empty,
     /// The first bytes are of no known format.
@@ -317,8 +341,9 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Reason; 7] = [
+    pub const ALL: [Reason; 8] = [
         Reason::Unreadable,
+        Reason::TimedOut,
         Reason::Empty,
         Reason::NotAnImage,
         Reason::Truncated,
@@ -331,6 +356,7 @@ impl Reason {
     pub const fn name(self) -> &'static str {
         match self {
             Reason::Unreadable => "unreadable",
+            Reason::TimedOut => "timed-out",
             Reason::Empty => "empty",
             Reason::NotAnImage => "not-an-image",
             Reason::Truncated => "truncated",
@@ -358,6 +384,12 @@ pub struct BadImage {
 }
 
 impl BadImage {
+    /// A sample that could not be read.
+    pub(crate) fn unread(error: &ReadError) -> BadImage {
+        let timed_out = error.source.kind() == io::ErrorKind::TimedOut;
+        BadImage::new(if timed_out { Reason::TimedOut } else { Reason::Unreadable }, error)
+    }
+
     /// A fault of the given kind.
     pub fn new(reason: Reason, detail: impl fmt::Display) -> BadImage {
         BadImage { reason, detail: detail.to_string() }

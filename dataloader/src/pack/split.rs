@@ -82,7 +82,7 @@ impl SplitSummary {
 
 /// What became of a split whose index is written, and whose shards are those of the index.
 pub(crate) fn found(split: Split, out: &Path) -> Option<SplitSummary> {
-    let packed = Shards::open(out, split).ok()?;
+    let packed = Shards::local(out, split).ok()?;
     let summary = serde_json::from_slice(&fs::read(out.join(summary_name(split))).ok()?).ok()?;
     journal::remove(out, packed.index().shards().iter().map(|shard| &shard.name));
     Some(summary)

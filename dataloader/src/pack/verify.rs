@@ -23,7 +23,7 @@ pub(crate) fn verify(
     spec: &PackSpec,
     progress: &dyn Fn(Progress),
 ) -> Result<(), DataError> {
-    let packed = Shards::open(&spec.out, split)?;
+    let packed = Shards::local(&spec.out, split)?;
     let wrong = |name: String, problem: String| DataError::NotVerified { path: spec.out.clone(), name, problem };
     for (file, shard) in packed.files().iter().zip(packed.index().shards()) {
         check_hash(file.as_ref(), shard).map_err(|problem| wrong(shard.name.clone(), problem))?;

@@ -9,6 +9,7 @@ use crate::pipeline::batches::BatchMemory;
 use crate::pipeline::seat::Batch;
 use crate::pipeline::stats::Clock;
 use crate::pipeline::{Loader, Task, stopping};
+use crate::source::patience;
 use crate::{Decode, Encoding, ReadError, Stream, Wants};
 
 /// A task with the bytes of its sample.
@@ -58,6 +59,7 @@ impl<M: BatchMemory> Loader<'_, M> {
         stop: &Receiver<()>,
         out: &Sender<Loaded>,
     ) {
+        patience::ends_with(stop);
         for task in tasks {
             if stopping(stop) {
                 return;

@@ -10,7 +10,8 @@ use crate::pipeline::read::Loaded;
 use crate::pipeline::seat::{Batch, Prepared, Writer};
 use crate::pipeline::stats::Clock;
 use crate::pipeline::{Loader, Outcome, Task, stopping};
-use crate::{BadImage, BadPolicy, DataError, Encoding, Preparer, Reason, SampleKey};
+use crate::source::patience;
+use crate::{BadImage, BadPolicy, DataError, Encoding, Preparer, SampleKey};
 
 /// A vector that an unusually large file needed is given back, not kept.
 const KEPT_BYTES: usize = 16 << 20;
@@ -24,6 +25,7 @@ impl<M: BatchMemory> Loader<'_, M> {
         stop: &Receiver<()>,
         filled: &Sender<Outcome<M>>,
     ) {
+        patience::ends_with(stop);
         let mut preparer = Preparer::new(self.spec.decode);
         loop {
             let began = Instant::now();
@@ -34,7 +36,7 @@ impl<M: BatchMemory> Loader<'_, M> {
             }
             let held = loaded.bytes.len();
             let began = Instant::now();
-            let whole = self.fill(&mut preparer, &mut loaded);
+            let whole = self.fill(&mut preparer, &mut loaded, stop);
             self.stats.spent(Clock::Preparing, began.elapsed());
             self.budget.give_back(held);
             if loaded.bytes.capacity() <= KEPT_BYTES {
@@ -52,19 +54,28 @@ impl<M: BatchMemory> Loader<'_, M> {
         }
     }
 
-    /// Writes one sample into its place. The batch, where that was its last missing one.
-    fn fill(&self, preparer: &mut Preparer, loaded: &mut Loaded) -> Result<Option<Batch<M>>, DataError> {
+    /// Writes one sample into its place. The batch, where that was its last missing one and the loader goes on.
+    fn fill(
+        &self,
+        preparer: &mut Preparer,
+        loaded: &mut Loaded,
+        stop: &Receiver<()>,
+    ) -> Result<Option<Batch<M>>, DataError> {
         let task = loaded.task;
         let mut sample = task.place.sample as usize;
         loop {
             let outcome = match &loaded.read {
                 Ok(encoding) => self.prepare(preparer, &loaded.bytes, *encoding, task),
-                Err(error) => Err(BadImage::new(Reason::Unreadable, error)),
+                Err(error) => Err(BadImage::unread(error)),
             };
             let bad = match outcome {
                 Ok(pixels) => return Ok(self.deliver(task, pixels, i64::from(self.source.label(sample)))),
                 Err(bad) => bad,
             };
+            // A read that was cut off because the loader ends says nothing about its sample.
+            if stopping(stop) {
+                return Ok(None);
+            }
             self.bad.note(sample, &self.source.name(sample), &bad, self.stats);
             match self.instead_of(sample, bad)? {
                 Some(next) => sample = next,

@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::source::manifest::{self, Cache, Manifest, io_error};
 use crate::source::paths::{shown, to_path};
-use crate::source::storage::read_image_file;
-use crate::{DataError, Dataset, Encoding, ReadError, Source, Wants};
+use crate::source::storage::{self, Storage, read_image, read_image_file};
+use crate::{DataError, Dataset, DatasetSpec, Encoding, ReadError, Source, Wants};
 
 thread_local! {
     /// The path of the file that a reader opens, in memory that it keeps.
@@ -20,6 +21,7 @@ thread_local! {
 /// One split of a data set of folders.
 pub(crate) struct ImageFolder {
     root: PathBuf,
+    files: Files,
     classes: Vec<String>,
     /// Paths relative to `root` as text, one behind the other; sample `i` ends at `ends[i]`.
     paths: String,
@@ -27,12 +29,26 @@ pub(crate) struct ImageFolder {
     labels: Vec<u32>,
 }
 
+/// How the files of a split are read.
+enum Files {
+    /// By their paths on this machine.
+    OfThisMachine,
+    /// Out of a storage, in which the split has this path.
+    Stored { storage: Arc<dyn Storage>, split: String },
+}
+
 /// Opens both splits, whose classes must be the same.
-pub(crate) fn open(path: &Path, train_dir: &Path, val_dir: &Path) -> Result<Dataset, DataError> {
-    check_folder(path)?;
-    let cache = Cache::of_user();
-    let train = ImageFolder::open(&path.join(train_dir), cache.as_ref())?;
-    let validation = ImageFolder::open(&path.join(val_dir), cache.as_ref())?;
+pub(crate) fn open(spec: &DatasetSpec) -> Result<Dataset, DataError> {
+    let DatasetSpec { path, train_dir, val_dir, .. } = spec;
+    let (train, validation) = if storage::url(path).is_some() {
+        let storage = storage::at(path, &spec.storage)?;
+        (ImageFolder::stored(path, train_dir, &storage)?, ImageFolder::stored(path, val_dir, &storage)?)
+    } else {
+        check_folder(path)?;
+        let cache = Cache::of_user();
+        let open = |split| ImageFolder::open(&path.join(split), cache.as_ref());
+        (open(train_dir)?, open(val_dir)?)
+    };
     check_same_classes((&train.root, &train.classes), (&validation.root, &validation.classes))?;
     Ok(Dataset { train: Box::new(train), validation: Box::new(validation) })
 }
@@ -61,7 +77,18 @@ impl ImageFolder {
     /// Lists the images of one split, with the help of a cache where one is named.
     pub(crate) fn open(root: &Path, cache: Option<&Cache>) -> Result<ImageFolder, DataError> {
         check_folder(root)?;
-        let manifest = manifest::list(root, cache)?;
+        ImageFolder::from_manifest(root, Files::OfThisMachine, manifest::list(root, cache)?)
+    }
+
+    /// Lists the images of one split of a storage.
+    fn stored(root: &Path, split: &Path, storage: &Arc<dyn Storage>) -> Result<ImageFolder, DataError> {
+        let folder = split.to_string_lossy().trim_matches('/').to_owned();
+        let manifest = Manifest::of_entries(&folder, &storage.list(&folder)?);
+        let files = Files::Stored { storage: Arc::clone(storage), split: folder };
+        ImageFolder::from_manifest(&root.join(split), files, manifest)
+    }
+
+    fn from_manifest(root: &Path, files: Files, manifest: Manifest) -> Result<ImageFolder, DataError> {
         if manifest.classes.is_empty() {
             return Err(DataError::NoClasses { path: root.to_owned() });
         }
@@ -70,12 +97,9 @@ impl ImageFolder {
         if !classes.is_empty() {
             return Err(DataError::EmptyClass { path: root.to_owned(), classes });
         }
-        Ok(ImageFolder::from_manifest(root, manifest))
-    }
-
-    fn from_manifest(root: &Path, manifest: Manifest) -> ImageFolder {
         let mut folder = ImageFolder {
             root: root.to_owned(),
+            files,
             classes: Vec::new(),
             paths: String::new(),
             ends: Vec::new(),
@@ -91,10 +115,9 @@ impl ImageFolder {
             }
             folder.classes.push(shown(&class.name));
         }
-        folder
+        Ok(folder)
     }
 
-    /// The path of a sample, relative to the root.
     fn relative(&self, index: usize) -> &str {
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.paths[start..self.ends[index]]
@@ -108,6 +131,16 @@ impl ImageFolder {
             path.push(to_path(self.relative(index)));
             read(path)
         })
+    }
+
+    fn read_whole(&self, index: usize, into: &mut Vec<u8>) -> io::Result<()> {
+        match &self.files {
+            Files::OfThisMachine => self.at_path(index, |path| read_image_file(path, into)),
+            Files::Stored { storage, split } => {
+                let blob = storage.open(&format!("{split}/{}", self.relative(index)))?;
+                read_image(blob.as_ref(), 0, blob.len(), into)
+            }
+        }
     }
 }
 
@@ -129,7 +162,8 @@ impl Source for ImageFolder {
     }
 
     fn read(&self, index: usize, _: Wants<'_>, into: &mut Vec<u8>) -> Result<Encoding, ReadError> {
-        self.at_path(index, |path| read_image_file(path, into))
+        into.clear();
+        self.read_whole(index, into)
             .map(|()| Encoding::File)
             .map_err(|source| ReadError { name: self.name(index).into_owned(), source })
     }

@@ -12,7 +12,7 @@ use walkdir::WalkDir;
 
 use crate::DataError;
 use crate::source::paths::{to_path, to_text};
-use crate::source::storage::{leads_nowhere, not_listed};
+use crate::source::storage::{Entry, leads_nowhere, not_listed, user_cache};
 
 /// What is read as an image; the contents decide the format.
 const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
@@ -52,9 +52,7 @@ impl Cache {
     /// Never the data folder, which may be read-only or shared.
     pub(crate) fn of_user() -> Option<Cache> {
         const FROM_FILES: usize = 4096;
-        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
-        Some(Cache { folder: base.join("rectify").join("manifests"), from_files: FROM_FILES })
+        Some(Cache { folder: user_cache()?.join("manifests"), from_files: FROM_FILES })
     }
 
     fn file(&self, root: &Path) -> PathBuf {
@@ -111,6 +109,29 @@ pub(crate) fn list(root: &Path, cache: Option<&Cache>) -> Result<Manifest, DataE
         }
     }
     Ok(manifest)
+}
+
+impl Manifest {
+    /// The images among `entries`, which are below `folder` of a storage, sorted, and not the files of this machine.
+    ///
+    /// A class is what a folder of a split would be: the first part of a path. Hidden files and folders are left out.
+    pub(crate) fn of_entries(folder: &str, entries: &[Entry]) -> Manifest {
+        let mut classes: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for entry in entries {
+            let path = entry.path.strip_prefix(folder).unwrap_or(&entry.path).trim_start_matches('/');
+            if let Some((class, file)) = path.split_once('/')
+                && is_image(Path::new(file))
+                && !path.split('/').any(|part| part.starts_with('.'))
+            {
+                classes.entry(class).or_default().push(file.to_owned());
+            }
+        }
+        let classes = classes.into_iter().map(|(name, mut files)| {
+            files.sort_unstable();
+            Class { name: name.to_owned(), files, changed_ns: BTreeMap::new() }
+        });
+        Manifest { version: VERSION, root: folder.into(), classes: classes.collect() }
+    }
 }
 
 /// The names of the folders in `root`, sorted as torchvision sorts them; hidden ones are left out.

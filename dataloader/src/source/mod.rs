@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::source::storage::{Local, Storage};
+use crate::source::storage::Storage;
 use crate::source::subset::Subset;
 use crate::{CropBox, DataError, Exif, ReadError};
 
@@ -19,12 +19,17 @@ pub(crate) mod manifest;
 mod matlab;
 mod parallel;
 mod paths;
+pub(crate) mod patience;
 mod pattern;
+#[cfg(feature = "remote")]
+mod remote;
 pub(crate) mod shards;
 pub(crate) mod storage;
 mod subset;
 pub(crate) mod tar;
 pub(crate) mod webdataset;
+
+pub use storage::StorageOptions;
 
 /// Labelled samples with random access.
 pub trait Source: Send + Sync {
@@ -174,7 +179,7 @@ impl SourceKind {
 pub struct DatasetSpec {
     /// How it is stored.
     pub kind: SourceKind,
-    /// Its folder.
+    /// Its folder, or the URL of one.
     pub path: PathBuf,
     /// The training split inside `path`: a folder, or what its kind takes instead (not CIFAR).
     pub train_dir: PathBuf,
@@ -184,6 +189,8 @@ pub struct DatasetSpec {
     pub subset: usize,
     /// The seed of the run.
     pub seed: u64,
+    /// How storage behind a URL is reached.
+    pub storage: StorageOptions,
 }
 
 impl DatasetSpec {
@@ -196,6 +203,7 @@ impl DatasetSpec {
             val_dir: "val".into(),
             subset: 0,
             seed: 0,
+            storage: StorageOptions::default(),
         }
     }
 }
@@ -225,10 +233,10 @@ impl fmt::Debug for Dataset {
 /// differ, an archive is cut or damaged, a label is missing or absurd, the subset is larger than the split.
 pub fn open(spec: &DatasetSpec) -> Result<Dataset, DataError> {
     let mut dataset = match spec.kind {
-        SourceKind::Folder => folder::open(&spec.path, &spec.train_dir, &spec.val_dir)?,
+        SourceKind::Folder => folder::open(spec)?,
         SourceKind::Cifar10 => cifar::open(&spec.path, &cifar::CIFAR_10)?,
         SourceKind::Cifar100 => cifar::open(&spec.path, &cifar::CIFAR_100)?,
-        SourceKind::Shards => shards::open(&spec.path)?,
+        SourceKind::Shards => shards::open(&*storage::at(&spec.path, &spec.storage)?, &spec.path)?,
         SourceKind::WebDataset => webdataset::open(storage(spec)?, &spec.train_dir, &spec.val_dir)?,
         SourceKind::ImageNet => imagenet::open(storage(spec)?, &spec.path, &spec.train_dir, &spec.val_dir)?,
         SourceKind::List => list::open(storage(spec)?, &spec.train_dir, &spec.val_dir)?,
@@ -241,6 +249,8 @@ pub fn open(spec: &DatasetSpec) -> Result<Dataset, DataError> {
 
 /// Where the files of a data set lie.
 fn storage(spec: &DatasetSpec) -> Result<Arc<dyn Storage>, DataError> {
-    folder::check_folder(&spec.path)?;
-    Ok(Arc::new(Local::new(&spec.path)))
+    if storage::url(&spec.path).is_none() {
+        folder::check_folder(&spec.path)?;
+    }
+    storage::at(&spec.path, &spec.storage)
 }

@@ -1,10 +1,12 @@
 //! Where the files of a data set lie: the seam between kinds of data set and kinds of storage.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fs::{self, File, FileType, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::DataError;
@@ -13,6 +15,89 @@ use crate::source::paths::{to_path, to_text};
 
 /// The longest file that is taken for an image. The largest image allowed has fewer bytes, even uncompressed.
 pub(crate) const MAX_IMAGE_BYTES: u64 = 1 << 30;
+
+/// How storage behind a URL is reached and what is kept of it; folders of this machine ask for none of this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorageOptions {
+    /// Where blocks and lists of objects are kept; `None` is `rectify/remote` in the user's cache folder.
+    pub cache_dir: Option<PathBuf>,
+    /// How many bytes of blocks are kept there at most, by all processes together; 0 keeps nothing, lists included.
+    pub cache_bytes: u64,
+    /// How long one try of a request may take, from its start to the last byte.
+    pub timeout: Duration,
+    /// How many more times a request is tried.
+    pub retries: usize,
+    /// The pause before the second try, give or take a half; it doubles with each try.
+    pub backoff: Duration,
+    /// For how long a list of objects is trusted; zero lists anew each time.
+    pub listing_valid: Duration,
+    /// Settings of the storage by the names of their variables (`AWS_ENDPOINT_URL`, …); they win over the environment's.
+    pub settings: BTreeMap<String, String>,
+}
+
+impl Default for StorageOptions {
+    fn default() -> StorageOptions {
+        StorageOptions {
+            cache_dir: None,
+            cache_bytes: 20 << 30,
+            timeout: Duration::from_secs(30),
+            retries: 4,
+            backoff: Duration::from_millis(200),
+            listing_valid: Duration::from_secs(24 * 3600),
+            settings: BTreeMap::new(),
+        }
+    }
+}
+
+impl StorageOptions {
+    /// Where things are kept; `None` where no folder is named and the user has none.
+    #[cfg_attr(not(feature = "remote"), allow(dead_code))]
+    pub(crate) fn cache_folder(&self) -> Option<PathBuf> {
+        self.cache_dir.clone().or_else(|| Some(user_cache()?.join("remote")))
+    }
+}
+
+/// `$XDG_CACHE_HOME/rectify`, or the same under `~/.cache`; `None` where neither is set.
+pub(crate) fn user_cache() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
+    Some(base.join("rectify"))
+}
+
+/// The storage at `place`: a folder of this machine, or a URL (`s3://bucket/prefix`, `gs://…`, `az://…`, `https://…`).
+///
+/// Looks at nothing yet.
+///
+/// # Errors
+/// When a URL is of no known kind, or the settings of its kind are incomplete.
+pub(crate) fn at(place: &Path, options: &StorageOptions) -> Result<Arc<dyn Storage>, DataError> {
+    match url(place) {
+        None => Ok(Arc::new(Local::new(place))),
+        Some(url) => match url.strip_prefix("file://") {
+            Some(folder) => Ok(Arc::new(Local::new(Path::new(folder)))),
+            None => remote(url, options),
+        },
+    }
+}
+
+#[cfg(feature = "remote")]
+fn remote(url: &str, options: &StorageOptions) -> Result<Arc<dyn Storage>, DataError> {
+    Ok(Arc::new(crate::source::remote::Remote::new(url, options)?))
+}
+
+#[cfg(not(feature = "remote"))]
+fn remote(url: &str, _: &StorageOptions) -> Result<Arc<dyn Storage>, DataError> {
+    let problem = "this program was built without the cargo feature `remote`".to_owned();
+    Err(DataError::Url { url: url.to_owned(), problem })
+}
+
+/// `place` where it is a URL: a scheme, `://` and more.
+pub(crate) fn url(place: &Path) -> Option<&str> {
+    let text = place.to_str()?;
+    let (scheme, _) = text.split_once("://")?;
+    let known = !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    known.then_some(text)
+}
 
 /// A tree of files that can be listed and read at any place. Paths are relative to its root, with `/` between parts.
 pub(crate) trait Storage: Send + Sync + Debug {

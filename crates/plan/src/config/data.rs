@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use crate::schema::{Kind, choice, section};
 
+/// What `data.cache_dir` holds where the user's cache folder is meant.
+pub const AUTOMATIC: &str = "auto";
+
 choice! {
     /// How the images lie on disk.
     pub enum Source {
@@ -65,7 +68,7 @@ section! {
     pub struct Data {
         /// How the images lie on disk.
         source: Source = Source::Folder, Kind::OneOf { what: "a kind of source", names: Source::names };
-        /// The folder that holds the data, relative to the folder where the command is given. Has no default.
+        /// The folder that holds the data, relative to the folder where the command is given, or a URL: `s3://bucket/folder`, `gs://…`, `az://…`, `https://…`. Has no default.
         path: PathBuf = PathBuf::new(), Kind::Path;
         /// The training split inside `path`: a folder; for "webdataset" also a tar or a pattern such as
         /// `train-{000..146}.tar`; for "list" a CSV file, whose ending may be left out. Not for CIFAR.
@@ -92,5 +95,15 @@ section! {
         window_shards: usize = 16, Kind::Whole { min: 1, max: 1 << 20 };
         /// What becomes of a bad training image: "replace" it by the next good one, "skip" it (no gradient), or "fail" (the run ends with exit 3). Evaluation leaves bad images out, or fails.
         bad: Bad = Bad::Replace, Kind::OneOf { what: "a policy", names: Bad::names };
+        /// Where what is read from a URL is kept; "auto" = `rectify/remote` in the user's cache folder.
+        cache_dir: PathBuf = AUTOMATIC.into(), Kind::Path;
+        /// GiB that are kept there at most, by all ranks of a machine together; 0 = keep nothing.
+        cache_gib: f64 = 20.0, Kind::Number { min: 0.0, max: 1e6 };
+        /// Seconds that one try of a request to a URL may take.
+        timeout_s: f64 = 30.0, Kind::Positive { max: 3600.0 };
+        /// How many more times a request to a URL is tried before its sample is replaced.
+        retries: usize = 4, Kind::Whole { min: 0, max: 100 };
+        /// For how many hours a list of the objects below a URL is trusted; 0 = list anew at every start.
+        listing_hours: f64 = 24.0, Kind::Number { min: 0.0, max: 1e5 };
     }
 }

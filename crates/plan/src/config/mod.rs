@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use augment::{Augment, Crop, EraseMode, EvalCropMode, Interpolation, MixMode, TrainInterpolation};
 pub use checkpoint::Checkpoint;
-pub use data::{Bad, Data, Decode, Order, Source};
+pub use data::{AUTOMATIC, Bad, Data, Decode, Order, Source};
 pub use eval::Eval;
 pub use log::Log;
 pub use loss::Loss;

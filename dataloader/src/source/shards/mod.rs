@@ -56,8 +56,8 @@ mod part;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::Path;
 
 use memmap2::Mmap;
@@ -67,7 +67,7 @@ pub(crate) use layout::{Format, Head, RECORD_BYTES, Record, Shard, key_text, ope
 pub(crate) use part::PartReader;
 
 use crate::source::manifest::io_error;
-use crate::source::storage::{Blob, Local, Storage};
+use crate::source::storage::{self, Blob, Local, Storage};
 use crate::{DataError, Dataset, Encoding, ReadError, Source, Split, Wants};
 
 impl Split {
@@ -90,9 +90,10 @@ pub(crate) fn is_packed(folder: &Path) -> bool {
     folder.join(Split::Train.index_name()).is_file()
 }
 
-/// Opens both splits of a packed folder.
-pub(crate) fn open(folder: &Path) -> Result<Dataset, DataError> {
-    let (train, validation) = (Shards::open(folder, Split::Train)?, Shards::open(folder, Split::Validation)?);
+/// Opens both splits of a packed folder, which is the root of `storage`.
+pub(crate) fn open(storage: &dyn Storage, folder: &Path) -> Result<Dataset, DataError> {
+    let open = |split| Shards::open(storage, folder, split);
+    let (train, validation) = (open(Split::Train)?, open(Split::Validation)?);
     if train.classes() != validation.classes() {
         let only = |here: &Shards, there: &Shards| {
             here.classes().iter().filter(|class| !there.classes().contains(class)).cloned().collect()
@@ -120,11 +121,18 @@ thread_local! {
 }
 
 impl Shards {
+    /// Opens a split of a packed folder of this machine.
+    pub(crate) fn local(folder: &Path, split: Split) -> Result<Shards, DataError> {
+        Shards::open(&Local::new(folder), folder, split)
+    }
+
     /// Maps the index of a split and opens its shards, each of which must be as long, and begin, as the index says.
-    pub(crate) fn open(folder: &Path, split: Split) -> Result<Shards, DataError> {
+    pub(crate) fn open(storage: &dyn Storage, folder: &Path, split: Split) -> Result<Shards, DataError> {
         let path = folder.join(split.index_name());
-        let index = map(&path)?;
-        let storage = Local::new(folder);
+        let index = match storage::url(folder) {
+            None => map(&path)?,
+            Some(_) => map_copy(storage, &split.index_name(), &path)?,
+        };
         let mut files = Vec::with_capacity(index.shards().len());
         for shard in index.shards() {
             let path = folder.join(&shard.name);
@@ -171,21 +179,40 @@ pub(crate) fn damaged(problem: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, problem.to_string())
 }
 
-/// Maps and checks an index.
+/// Maps and checks an index of this machine.
 fn map(path: &Path) -> Result<Index<Mmap>, DataError> {
+    map_file(&File::open(path).map_err(not_opened(path))?, path)
+}
+
+/// Copies an index from elsewhere into a file without a name, which goes with the last process that has it, and maps that.
+fn map_copy(storage: &dyn Storage, name: &str, path: &Path) -> Result<Index<Mmap>, DataError> {
+    const PIECE_BYTES: u64 = 8 << 20;
+    let blob = storage.open(name).map_err(not_opened(path))?;
+    let mut file = tempfile::tempfile().map_err(io_error("make a temporary copy of", path))?;
+    let mut piece = Vec::new();
+    for offset in (0..blob.len()).step_by(PIECE_BYTES as usize) {
+        piece.resize(PIECE_BYTES.min(blob.len() - offset) as usize, 0);
+        blob.read_at(offset, &mut piece).map_err(io_error("read", path))?;
+        file.write_all(&piece).map_err(io_error("make a temporary copy of", path))?;
+    }
+    map_file(&file, path)
+}
+
+fn not_opened(path: &Path) -> impl FnOnce(io::Error) -> DataError + '_ {
     let expected = "a packed folder has a train.index and a val.index; `rectify data pack` writes them last";
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(DataError::MissingFile { path: path.to_owned(), expected });
-        }
-        opened => opened.map_err(io_error("open", path))?,
-    };
-    if fs::metadata(path).map_err(io_error("look at", path))?.len() == 0 {
+    move |error| match error.kind() {
+        io::ErrorKind::NotFound => DataError::MissingFile { path: path.to_owned(), expected },
+        _ => io_error("open", path)(error),
+    }
+}
+
+fn map_file(file: &File, path: &Path) -> Result<Index<Mmap>, DataError> {
+    if file.metadata().map_err(io_error("look at", path))?.len() == 0 {
         return Err(DataError::ShardIndex { path: path.to_owned(), problem: "it is empty".to_owned() });
     }
     // SAFETY: an index is written under another name and renamed when it is whole, and never written to after that;
     // no reference into the map outlives it. A file that others change nevertheless changes what is read, as any file.
-    let bytes = unsafe { Mmap::map(&file) }.map_err(io_error("map", path))?;
+    let bytes = unsafe { Mmap::map(file) }.map_err(io_error("map", path))?;
     Index::parse(bytes).map_err(|problem| DataError::ShardIndex { path: path.to_owned(), problem })
 }
 
