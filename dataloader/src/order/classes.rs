@@ -60,7 +60,7 @@ mod tests {
             let labels: Vec<u32> =
                 sizes.iter().enumerate().flat_map(|(class, &size)| vec![3 * class as u32; size]).collect();
             let label = |sample: u64| labels[(sample as usize * 5) % labels.len()];
-            prop_assume!(labels.len() % 5 != 0);
+            prop_assume!(!labels.len().is_multiple_of(5));
             let mut classes = Classes::new(labels.len() as u64, label);
             let stream: Vec<u64> = (start..start + count).map(|position| classes.at(Key::root(seed), position)).collect();
             let shown = |class: usize| stream.iter().filter(|&&sample| label(sample) == 3 * class as u32).count() as u64;

@@ -109,9 +109,11 @@ mod tests {
             sorted.sort_unstable();
             prop_assert!(sorted.into_iter().eq(0..len));
 
-            // Each shard's samples lie within one window, which is at most so long as its shards.
+            // Each shard's samples lie within one window, which is at most as long as the longest shards.
             let shard = |sample: u64| groups.partition_point(|&end| end as u64 <= sample);
-            let longest = { let mut sorted = lengths.clone(); sorted.sort_unstable(); sorted.into_iter().rev().take(width as usize).sum::<usize>() };
+            let mut sizes = lengths.clone();
+            sizes.sort_unstable_by(|a, b| b.cmp(a));
+            let longest: usize = sizes.iter().take(width as usize).sum();
             for wanted in 0..lengths.len() {
                 let places = samples.iter().positions_of(|&sample| shard(sample) == wanted);
                 if let (Some(first), Some(last)) = (places.first(), places.last()) {
