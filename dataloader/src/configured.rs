@@ -2,7 +2,7 @@
 
 use plan::config::{self, Config, Interpolation, Source};
 
-use crate::{Crop, DatasetSpec, Filter, Pixels, SourceKind, Transform};
+use crate::{Crop, DatasetSpec, Filter, MixMode, Mixing, Pixels, SourceKind, Transform};
 
 impl DatasetSpec {
     /// The data set that the config names.
@@ -48,6 +48,27 @@ impl Transform {
             filter: filter(eval_interpolation),
             pixels: Pixels::F32 { mean: mean.map(|value| value as f32), std: std.map(|value| value as f32) },
         }
+    }
+}
+
+impl Mixing {
+    /// How the config mixes training samples; `None` where it never does.
+    pub fn configured(config: &Config) -> Option<Mixing> {
+        let augment = &config.augment;
+        augment.mixes().then_some(Mixing {
+            seed: config.seed,
+            mixup_alpha: augment.mixup,
+            cutmix_alpha: augment.cutmix,
+            cutmix_minmax: augment.cutmix_minmax,
+            probability: augment.mix_prob,
+            switch_probability: augment.mix_switch_prob,
+            mode: match augment.mix_mode {
+                config::MixMode::Batch => MixMode::Batch,
+                config::MixMode::Pair => MixMode::Pair,
+                config::MixMode::Elem => MixMode::Elem,
+            },
+            group: augment.mix_group,
+        })
     }
 }
 

@@ -15,6 +15,7 @@ pub mod augment;
 mod chores;
 mod configured;
 mod error;
+mod mix;
 mod order;
 mod pipeline;
 mod pixels;
@@ -22,6 +23,7 @@ mod source;
 
 pub use chores::{bench, sample};
 pub use error::{BadImage, DataError, ReadError, Reason};
+pub use mix::{Blend, Mix, MixMode, Mixing};
 pub use order::{Draw, Order, SampleKey, Share, Stream};
 pub use pipeline::{BatchMemory, Batches, Lease, LoaderSpec, LoaderStats, with_batches};
 pub use pixels::{Crop, CropBox, Decode, Filter, MAX_PIXELS, Pixels, Preparer, Transform};

@@ -106,13 +106,24 @@ pub struct Stream {
     seed: u64,
     order: Order,
     len: u64,
+    repeats: u64,
     epoch: Option<(u64, Permutation)>,
 }
 
 impl Stream {
     /// The stream over a source of `len` samples.
     pub fn new(seed: u64, order: Order, len: u64) -> Stream {
-        Stream { seed, order, len, epoch: None }
+        Stream { seed, order, len, repeats: 1, epoch: None }
+    }
+
+    /// The same stream with repeated augmentation: in an endless order each sample comes `repeats` times in a row, at
+    /// positions of its own, so with draws of its own. An epoch keeps its length, and shows the first ⌈len / repeats⌉
+    /// samples of its permutation.
+    ///
+    /// As DeiT's `RASampler`, which puts the copies in one global batch too; it hands them to different ranks, which
+    /// global batches that do not depend on ranks need not, and it rounds an epoch down to a multiple of 256.
+    pub fn repeated(self, repeats: u64) -> Stream {
+        Stream { repeats: repeats.max(1), ..self }
     }
 
     /// The sample at a global position.
@@ -123,7 +134,10 @@ impl Stream {
         let (epoch, place) = (position / self.len, position % self.len);
         let sample = match self.order {
             Order::Sequential => place,
-            Order::Shuffled => self.permutation(epoch).at(place),
+            Order::Shuffled => {
+                let place = place / self.repeats;
+                self.permutation(epoch).at(place)
+            }
         };
         SampleKey { epoch, position, sample }
     }
@@ -172,6 +186,22 @@ mod tests {
             let mut samples: Vec<u64> = keys.iter().map(|key| key.sample).collect();
             samples.sort_unstable();
             prop_assert!(samples.into_iter().eq(0..len));
+        }
+
+        /// Copies of a sample stand next to each other, with keys of their own; an epoch keeps its length.
+        #[test]
+        fn repeats_stand_in_a_row(seed: u64, len in 1u64..200, epoch in 0u64..9, repeats in 1u64..6) {
+            let (mut once, mut stream) = (
+                Stream::new(seed, Order::Shuffled, len),
+                Stream::new(seed, Order::Shuffled, len).repeated(repeats),
+            );
+            for place in 0..len {
+                let key = stream.at(epoch * len + place);
+                prop_assert_eq!((key.epoch, key.position), (epoch, epoch * len + place));
+                prop_assert_eq!(key.sample, once.at(epoch * len + place / repeats).sample);
+            }
+            let mut evaluated = Stream::new(seed, Order::Sequential, len).repeated(repeats);
+            prop_assert!((0..len).all(|place| evaluated.at(place).sample == place));
         }
 
         /// The same global batch holds the same samples for 1, 2, 3 and 4 ranks.

@@ -238,6 +238,9 @@ fn what_does_not_fit_together_is_refused() {
         (LoaderSpec { micro_batch: 5, ..good.clone() }, "global_batch"),
         (LoaderSpec { micro_batch: 0, ..good.clone() }, "micro_batch"),
         (LoaderSpec { rank: 1, ..good.clone() }, "rank"),
+        (LoaderSpec { repeats: 0, ..good.clone() }, "repeats"),
+        (LoaderSpec { sizes: vec![(1, 8)], ..good.clone() }, "sizes"),
+        (LoaderSpec { sizes: vec![(0, 8), (2, 0)], ..good.clone() }, "sizes"),
         (LoaderSpec { transform: Transform { flip: 2.0, ..augmented() }, ..good.clone() }, "transform.flip"),
     ] {
         let error = refused(&spec, memory(&spec, 2));

@@ -75,6 +75,28 @@ fn augmentation_differs_between_epochs() {
     assert_ne!(keys(&other_seed), keys(&take(&source, &spec, 2).expect("good images")));
 }
 
+/// Repeated augmentation and progressive resizing, over ranks, micro-batches and restarts.
+#[test]
+fn repeats_and_sizes_are_functions_of_the_position() {
+    let source = Noise::new(31);
+    let spec = LoaderSpec { repeats: 3, sizes: vec![(0, 4), (1, 8), (2, 5)], ..training(12) };
+    let alone = gather(&source, &spec, 1, 7);
+    let sizes: Vec<usize> = alone.chunks(12).map(|batch| batch[0].2.len()).collect();
+    // Epochs begin at positions 0, 31 and 62: inside the third and the sixth batch.
+    assert_eq!(sizes, [4, 4, 4, 8, 8, 8, 5].map(|side| side * side * 3));
+    assert!(alone.chunks(12).all(|batch| batch.iter().all(|(.., pixels)| pixels.len() == batch[0].2.len())));
+    assert_eq!(
+        alone[..31].chunks(3).filter(|copies| copies.iter().all(|(key, ..)| key.sample == copies[0].0.sample)).count(),
+        11
+    );
+    assert!(alone[0].2 != alone[1].2 && alone[1].2 != alone[2].2, "copies have draws of their own");
+    for world_size in [2, 3, 4] {
+        assert_eq!(gather(&source, &spec, world_size, 7), alone, "{world_size} ranks");
+    }
+    let resumed = LoaderSpec { start_step: 3, micro_batch: 4, ..spec };
+    assert_eq!(take(&source, &resumed, 12).expect("good images"), alone[36..]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

@@ -1,10 +1,11 @@
-//! Image classification: cross-entropy with label smoothing; top-1 and top-5.
+//! Image classification: cross-entropy with label smoothing, of mixed images too; top-1 and top-5.
 
-use dataloader::SampleKey;
+use dataloader::{Mixing, SampleKey};
 use models::{Mode, Model};
 use tch::{Kind, Reduction, Tensor};
 
 use crate::masks;
+use crate::mixing::{mix_images, mixed_cross_entropy};
 use crate::task::{Scores, Task};
 
 /// The task of naming what an image shows.
@@ -13,6 +14,8 @@ pub struct Classification {
     pub seed: u64,
     /// Share of the target spread evenly over all classes, in `[0, 1)`.
     pub smoothing: f64,
+    /// How training samples are mixed, if they are.
+    pub mixing: Option<Mixing>,
 }
 
 /// A micro-batch of images.
@@ -69,12 +72,18 @@ impl Task for Classification {
 
     fn loss(&self, model: &Model, batch: &ImageBatch<'_>) -> Tensor {
         let masks = masks::draw(self.seed, model, batch.samples);
-        let output = model.forward(&batch.images, Mode::Train { masks: &masks });
+        let size = batch.images.size()[3] as u32;
+        let mixes = self.mixing.as_ref().map(|mixing| mixing.plan(batch.samples, size));
+        let mixed = mixes.as_ref().map(|mixes| mix_images(&batch.images, mixes));
+        let output = model.forward(mixed.as_ref().unwrap_or(&batch.images), Mode::Train { masks: &masks });
         // A distilled model without a teacher trains the mean of its heads, as timm does.
         let logits = match output.distilled {
             Some(distilled) => (output.logits + distilled) / 2.0,
             None => output.logits,
         };
+        if let Some(mixes) = mixes {
+            return mixed_cross_entropy(&logits, batch.labels, &mixes, self.smoothing);
+        }
         let labels = Tensor::from_slice(batch.labels).to_device(logits.device());
         logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, self.smoothing)
     }

@@ -45,7 +45,7 @@ impl<'a> Evaluation<'a> {
         let mut total = with_batches(self.source, &self.spec, memory, self.stats, |batches| {
             let mut total = Accuracy::default();
             while let Some(lease) = batches.next()? {
-                let images = lease.images(lease.len());
+                let images = lease.images(lease.len(), lease.size());
                 let batch = ImageBatch { images, labels: lease.labels(), samples: lease.samples() };
                 total.add(&no_grad(|| task.score(model, &batch)));
             }

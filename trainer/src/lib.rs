@@ -13,6 +13,7 @@ mod loading;
 pub mod logging;
 pub mod masks;
 pub mod memory;
+pub mod mixing;
 pub mod optimizer;
 pub mod resume;
 pub mod run;

@@ -10,6 +10,8 @@ use crate::run_folder::RunFolder;
 pub fn training_spec(plan: &Plan, ranks: &dyn Communicator, folder: &RunFolder, start_step: u64) -> LoaderSpec {
     LoaderSpec {
         order: Order::Shuffled,
+        repeats: plan.config.augment.repeats,
+        sizes: plan.config.augment.sizes.clone(),
         transform: Transform::training(&plan.config, plan.model.image_size() as u32),
         global_batch: plan.global_batch,
         micro_batch: plan.micro_batch,
@@ -32,6 +34,8 @@ fn spec(plan: &Plan, ranks: &dyn Communicator, folder: &RunFolder) -> LoaderSpec
     LoaderSpec {
         seed: plan.config.seed,
         order: Order::Sequential,
+        repeats: 1,
+        sizes: Vec::new(),
         transform: Transform::evaluation(&plan.config, plan.model.image_size() as u32),
         global_batch: plan.global_batch,
         rank: ranks.rank(),

@@ -3,27 +3,31 @@
 use dataloader::BatchMemory;
 use tch::{Device, Kind, Tensor};
 
-/// Images of one micro-batch, `(N, 3, H, W)` f32 on the CPU, seen by the loader as bytes.
+/// Images of one micro-batch, f32 on the CPU, seen by the loader as bytes: `(N, 3, H, W)` from the beginning of the memory.
 pub struct ImageMemory {
-    images: Tensor,
+    values: Tensor, // (N · 3 · H · W) for the largest images
 }
 
 impl ImageMemory {
-    /// Memory for `batch` images of `size` × `size` pixels.
+    /// Memory for `batch` images of at most `size` × `size` pixels.
     pub fn new(batch: usize, size: usize) -> ImageMemory {
-        let shape = [batch as i64, 3, size as i64, size as i64];
-        ImageMemory { images: Tensor::zeros(shape, (Kind::Float, Device::Cpu)) }
+        ImageMemory { values: Tensor::zeros([(batch * 3 * size * size) as i64], (Kind::Float, Device::Cpu)) }
     }
 
-    /// The first `len` images, `(len, 3, H, W)`: a view, to be dropped before the memory goes back to the loader.
-    pub fn images(&self, len: usize) -> Tensor {
-        self.images.narrow(0, 0, len as i64)
+    /// The first `len` images of `size` × `size` pixels, `(len, 3, H, W)`: a view, to be dropped before the memory goes
+    /// back to the loader.
+    ///
+    /// # Panics
+    /// When the memory is smaller.
+    pub fn images(&self, len: usize, size: u32) -> Tensor {
+        let (len, size) = (len as i64, i64::from(size));
+        self.values.narrow(0, 0, len * 3 * size * size).view([len, 3, size, size])
     }
 }
 
 impl BatchMemory for ImageMemory {
     fn bytes(&mut self) -> &mut [u8] {
-        bytemuck::cast_slice_mut(floats(&mut self.images))
+        bytemuck::cast_slice_mut(floats(&mut self.values))
     }
 }
 

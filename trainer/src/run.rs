@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use collectives::{Communicator, Phase};
-use dataloader::{Dataset, DatasetSpec, LoaderStats, with_batches};
+use dataloader::{Dataset, DatasetSpec, LoaderStats, Mixing, with_batches};
 use metrics::{
     Endpoint, Event, Identity, JsonLines, Metrics, Progress, ProgressMode, Recorder, RunShape, Target, draw_curves,
 };
@@ -80,7 +80,11 @@ pub fn train(
     let mut training = Training {
         plan: &plan,
         communicator,
-        task: &Classification { seed: plan.config.seed, smoothing: plan.config.loss.smoothing },
+        task: &Classification {
+            seed: plan.config.seed,
+            smoothing: plan.config.loss.smoothing,
+            mixing: Mixing::configured(&plan.config),
+        },
         evaluation: Evaluation::new(&*dataset.validation, validation, image_size, &validation_stats),
         saving: Saving::new(communicator.rank(), &folder.checkpoints(), &plan),
         telemetry,
@@ -88,7 +92,8 @@ pub fn train(
         stop,
     };
     let spec = loading::training_spec(&plan, communicator, &folder, state.step);
-    let memory = (0..loading::memories(&plan)).map(|_| ImageMemory::new(plan.micro_batch, image_size)).collect();
+    let largest = plan.config.augment.largest_size(image_size);
+    let memory = (0..loading::memories(&plan)).map(|_| ImageMemory::new(plan.micro_batch, largest)).collect();
     let ending = with_batches(&*dataset.train, &spec, memory, &stats, |batches| training.run(&mut state, batches))??;
 
     let Training { saving, telemetry, evaluation, .. } = training;

@@ -88,7 +88,7 @@ impl Training<'_> {
         for _ in 0..self.plan.accumulation {
             clock.enter(Time::DataWait);
             let lease = batches.next()?.ok_or(DataError::Stopped)?;
-            let images = lease.images(lease.len());
+            let images = lease.images(lease.len(), lease.size());
             let batch = ImageBatch { images, labels: lease.labels(), samples: lease.samples() };
 
             clock.enter(Time::Forward);

@@ -113,6 +113,33 @@ fn micro_batches_learn_the_same_also_with_a_distillation_token() {
     same(&whole, &history(2, model, &path, &["train.accumulation=3"]), "2 ranks with 3 micro-batches");
 }
 
+/// Mixed images and labels, repeated augmentation, and sizes that change twice within the ten steps.
+#[test]
+fn one_to_four_ranks_learn_the_same_from_mixed_images_of_changing_sizes() {
+    let data = digits();
+    let path = data.path().join("digits");
+    let sets = |mode| {
+        let always =
+            ["data.subset=96", "eval.every_epochs=0", "augment.repeats=3", "augment.sizes=[[0, 16], [2, 40], [4, 32]]"];
+        let mixing = ["augment.mixup=0.8", "augment.cutmix=1.0", "augment.mix_group=6", "augment.mix_prob=0.8", mode];
+        [&always[..], &mixing[..]].concat()
+    };
+    for mode in ["augment.mix_mode=batch", "augment.mix_mode=elem"] {
+        let one = history(1, "vit_tiny_patch16_224", &path, &sets(mode));
+        for ranks in [2, 4] {
+            let other = history(ranks, "vit_tiny_patch16_224", &path, &sets(mode));
+            same(&one, &other, &format!("{ranks} ranks, {mode}"));
+        }
+        let plain = history(1, "vit_tiny_patch16_224", &path, &[&sets(mode)[..], &["augment.mix_prob=0"]].concat());
+        assert!(
+            (one[1].1[0] / plain[1].1[0] - 1.0).abs() > 1e-3,
+            "mixing does something: {} and {}",
+            one[1].1[0],
+            plain[1].1[0]
+        );
+    }
+}
+
 #[test]
 fn another_seed_learns_something_else() {
     let data = digits();

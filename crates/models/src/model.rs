@@ -76,7 +76,10 @@ impl Model {
         Ok(Model { network, parameters })
     }
 
-    /// What the model answers to `images`: `(N, 3, H, W)` of the spec's image size and the parameters' kind and device.
+    /// What the model answers to `images`: `(N, 3, H, W)` of the parameters' kind and device.
+    ///
+    /// Sides other than the spec's image size must be multiples of the patch size; position embeddings are resampled for
+    /// them, as with timm's `dynamic_img_size`.
     ///
     /// # Panics
     /// When shapes, kinds or devices do not fit. In training also when a rate is above zero and its mask is missing.

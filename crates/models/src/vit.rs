@@ -1,7 +1,7 @@
 //! The plain vision transformer: ViT and DeiT, with or without a distillation token.
 
 use plan::models::VitSpec;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::declaration::{Declarations, Role, Slot};
 use crate::initial::Initial;
@@ -15,6 +15,7 @@ pub struct Vit {
     width: i64,
     tokens: Vec<Slot>, // (1, 1, D) each
     pos_embed: Slot,   // (1, T + L, D)
+    grid: i64,         // rows and columns of the L patches that pos_embed is for
     patches: PatchEmbedding,
     blocks: Vec<Block>,
     norm: LayerNorm,
@@ -57,6 +58,7 @@ impl Vit {
             width,
             tokens,
             pos_embed,
+            grid: (spec.image_size / spec.patch_size) as i64,
             patches,
             blocks,
             norm,
@@ -103,12 +105,31 @@ impl Vit {
 
     /// `(N, 3, H, W)` to `(N, T + L, D)`: tokens before patches, position embeddings added to all.
     fn embed(&self, parameters: &Parameters, images: &Tensor) -> Tensor {
+        let (batch, _, height, width) = images.size4().expect("images (N, 3, H, W)");
         let patches = self.patches.forward(parameters, images); // (N, L, D)
-        let batch = patches.size()[0];
+        let positions = self.positions(parameters, height / self.patches.side, width / self.patches.side);
         let mut parts: Vec<Tensor> =
             self.tokens.iter().map(|&token| parameters.tensor(token).expand([batch, -1, -1], false)).collect();
         parts.push(patches);
-        Tensor::cat(&parts, 1).g_add_(parameters.tensor(self.pos_embed))
+        Tensor::cat(&parts, 1).g_add_(&positions)
+    }
+
+    /// The position embeddings `(1, T + L, D)` for `rows` × `columns` patches: where those are not the model's own, its
+    /// own resampled by an antialiased cubic, as timm's `resample_abs_pos_embed`. Gradients reach the model's own.
+    fn positions(&self, parameters: &Parameters, rows: i64, columns: i64) -> Tensor {
+        let own = parameters.tensor(self.pos_embed);
+        if (rows, columns) == (self.grid, self.grid) {
+            return own.shallow_clone();
+        }
+        let tokens = self.tokens.len() as i64;
+        let grid = own.narrow(1, tokens, self.grid * self.grid).reshape([1, self.grid, self.grid, self.width]);
+        let planes = grid.permute([0, 3, 1, 2]).contiguous(); // (1, D, H, W)
+        let kind = planes.kind();
+        let precise = if kind == Kind::Double { kind } else { Kind::Float };
+        let resampled =
+            planes.to_kind(precise).internal_upsample_bicubic2d_aa([rows, columns], false, None::<f64>, None::<f64>);
+        let patches = resampled.to_kind(kind).permute([0, 2, 3, 1]).reshape([1, rows * columns, self.width]);
+        Tensor::cat(&[own.narrow(1, 0, tokens), patches], 1)
     }
 
     /// The mask of one drop-path, `(N)`, where its rate is above zero.

@@ -1,6 +1,6 @@
 //! From a config, the facts of the data and the number of ranks to steps and batches: the one place where epochs end.
 
-use crate::config::Config;
+use crate::config::{Config, multiples_near};
 use crate::error::ConfigError;
 use crate::learning_rate::WarmupCosine;
 use crate::models::{self, ModelSpec};
@@ -76,6 +76,7 @@ impl Plan {
         }
         let (global_batch, accumulation) = (config.train.batch_size, config.train.accumulation);
         check_shares(&config, world_size)?;
+        check_groups(&config, global_batch / world_size / accumulation)?;
         let model = models::configured(&config.model, facts.num_classes).map_err(|bad| config.bad_model(bad))?;
 
         let steps = |epochs: f64| epochs * facts.train_samples as f64 / global_batch as f64;
@@ -151,12 +152,25 @@ fn check_shares(config: &Config, world_size: usize) -> Result<(), ConfigError> {
     if batch > 0 && batch.is_multiple_of(unit) {
         return Ok(());
     }
-    let below = batch / unit * unit;
-    let near = match below {
-        0 => format!("{unit}"),
-        _ => format!("{below} or {}", below + unit),
-    };
+    let near = multiples_near(batch, unit);
     let ranks = if world_size == 1 { "1 rank".to_owned() } else { format!("{world_size} ranks") };
     let expected = format!("a multiple of {unit} ({ranks} × accumulation {accumulation}); the nearest: {near}");
     Err(config.bad_value("train.batch_size", expected, batch.to_string()))
+}
+
+/// Checks that a micro-batch consists of whole groups of samples that are mixed among themselves.
+fn check_groups(config: &Config, micro_batch: usize) -> Result<(), ConfigError> {
+    let group = config.augment.mix_group;
+    if !config.augment.mixes() || micro_batch.is_multiple_of(group) {
+        return Ok(());
+    }
+    let fits = |n: &usize| n.is_multiple_of(2) && micro_batch.is_multiple_of(*n);
+    let (below, above) = ((2..group).rev().find(fits), (group + 1..=micro_batch).find(fits));
+    let near: Vec<String> = [below, above].into_iter().flatten().map(|n| n.to_string()).collect();
+    let remedy = match near.as_slice() {
+        [] => "none is, so change train.batch_size".to_owned(),
+        near => format!("the nearest: {}", near.join(" or ")),
+    };
+    let expected = format!("even and a divisor of the micro-batch of {micro_batch} images; {remedy}");
+    Err(config.bad_value("augment.mix_group", expected, group.to_string()))
 }

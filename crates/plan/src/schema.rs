@@ -46,6 +46,15 @@ pub enum Kind {
         /// What must hold among them.
         order: NumberOrder,
     },
+    /// An array of pairs `[epoch, whole number]`, the epochs rising from 0; may be empty.
+    Stages {
+        /// What the numbers are, with its article.
+        what: &'static str,
+        /// The smallest number.
+        min: u64,
+        /// The largest number.
+        max: u64,
+    },
     /// A name out of a list.
     OneOf {
         /// What is named, with its article.
@@ -83,6 +92,9 @@ impl Kind {
                 let rising = if order == NumberOrder::Rising { ", none below the one before it" } else { "" };
                 format!("an array of {count} numbers from {min} to {max}{rising}")
             }
+            Kind::Stages { what, min, max } => {
+                format!("an array of pairs `[epoch, {what} from {min} to {max}]`, the epochs rising from 0, or empty")
+            }
             Kind::OneOf { what, names } => format!("{what}: one of {}", quoted(&names())),
             Kind::RunName => {
                 "a name of letters, digits, `-`, `_` and `.`, not starting with `.`, of at most 128 bytes".to_owned()
@@ -116,6 +128,7 @@ impl Kind {
                     && numbers.iter().all(|&x| min <= x && x <= max)
                     && (order == NumberOrder::Any || numbers.is_sorted())
             }
+            Kind::Stages { min, max, .. } => value.as_array().is_some_and(|array| are_stages(array, min, max)),
             Kind::OneOf { names, .. } => value.as_str().is_some_and(|name| names().contains(&name)),
             Kind::RunName => value.as_str().is_some_and(is_run_name),
             Kind::Path => value.as_str().is_some_and(|path| !path.is_empty()),
@@ -150,6 +163,18 @@ fn number(value: &Value) -> Option<f64> {
         Value::Float(x) if x.is_finite() => Some(*x),
         _ => None,
     }
+}
+
+fn are_stages(array: &[Value], min: u64, max: u64) -> bool {
+    let whole = |value: &Value| value.as_integer().and_then(|n| u64::try_from(n).ok());
+    let pair = |value: &Value| match value.as_array().map(Vec::as_slice) {
+        Some([epoch, number]) => Some((whole(epoch)?, whole(number)?)),
+        _ => None,
+    };
+    let Some(stages) = array.iter().map(pair).collect::<Option<Vec<_>>>() else { return false };
+    stages.first().is_none_or(|(epoch, _)| *epoch == 0)
+        && stages.windows(2).all(|pair| pair[0].0 < pair[1].0)
+        && stages.iter().all(|(_, number)| (min..=max).contains(number))
 }
 
 fn is_run_name(name: &str) -> bool {
@@ -230,7 +255,7 @@ mod tests {
 
     #[test]
     fn ranges_include_their_ends_and_nothing_beyond() {
-        let cases: [(Kind, &[&str], &[&str]); 7] = [
+        let cases: [(Kind, &[&str], &[&str]); 8] = [
             (Kind::Whole { min: 1, max: 8 }, &["1", "8"], &["0", "9", "-1", "1.0", "'1'", "true"]),
             (Kind::Number { min: 0.0, max: 1.0 }, &["0", "1", "0.5", "1e-9"], &["-0.1", "1.1", "nan", "inf", "'x'"]),
             (Kind::Positive { max: 2.0 }, &["2", "1e-9"], &["0", "0.0", "-1", "2.1", "nan"]),
@@ -238,6 +263,11 @@ mod tests {
                 Kind::Numbers { count: 2, min: 0.0, max: 1.0, order: NumberOrder::Rising },
                 &["[0, 1]", "[0.5, 0.5]"],
                 &["[1, 0]", "[0, 1, 1]", "[0]", "0.5", "[0, 'x']", "[0, 2]"],
+            ),
+            (
+                Kind::Stages { what: "a side", min: 1, max: 9 },
+                &["[]", "[[0, 1]]", "[[0, 9], [3, 1], [4, 1]]"],
+                &["[0, 1]", "[[1, 1]]", "[[0, 10]]", "[[0, 0]]", "[[0, 1], [0, 2]]", "[[0, 1, 2]]", "[[0, 1.5]]", "1"],
             ),
             (Kind::RunName, &["'demo-1.2_x'"], &["''", "'a/b'", "'..'", "'.hidden'", "'a b'", "3"]),
             (Kind::Path, &["'data/x y'"], &["''", "3"]),

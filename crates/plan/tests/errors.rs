@@ -117,6 +117,11 @@ fn values_that_do_not_fit_each_other_are_found_before_a_run() {
             &["schedule.epochs=3"],
             &["x.toml", "`schedule.warmup_epochs`", "less than the 3 of `schedule.epochs`", "found 5"],
         ),
+        (&["augment.mix_group=7"], &["--set augment.mix_group=7", "even", "6 or 8"]),
+        (
+            &["augment.sizes=[[0, 160], [5, 200]]"],
+            &["`augment.sizes`", "patch size 16", "192 or 208", "the side 200 from epoch 5 on"],
+        ),
         (&["model.mlp_ratio=0.001"], &["--set model.mlp_ratio=0.001", "at least 1/192"]),
     ];
     for (sets, parts) in cases {
@@ -130,6 +135,9 @@ fn a_batch_that_cannot_be_shared_out_names_the_nearest_that_can() {
     let cases: &[(&[&str], usize, &[&str])] = &[
         (&[], 3, &["x.toml:8", "`train.batch_size`", "3 ranks", "63 or 66", "found 64"]),
         (&["train.accumulation=5"], 2, &["x.toml:8", "a multiple of 10", "60 or 70"]),
+        (&["augment.mixup=0.8", "augment.mix_group=10"], 1, &["--set augment.mix_group=10", "64 images", "8 or 16"]),
+        (&["augment.cutmix=1"], 16, &["x.toml", "`augment.mix_group`", "4 images", "nearest: 4", "found 8"]),
+        (&["augment.mixup=1", "train.batch_size=15"], 1, &["micro-batch of 15", "change train.batch_size"]),
         (&["train.batch_size=4"], 8, &["--set train.batch_size=4", "a multiple of 8", "nearest: 8;", "found 4"]),
     ];
     for (sets, world_size, parts) in cases {

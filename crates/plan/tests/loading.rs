@@ -69,6 +69,8 @@ fn what_is_written_out_reads_back_the_same() {
         "model.activation={ name = 'starrelu', scale = 0.8944, learnable = false, decay = false }",
         "model.mlp_ratio=3.3",
         "augment.mean=[0, 0.1, 0.30000000000000004]",
+        "augment.cutmix_minmax=[0.2, 0.8]",
+        "augment.sizes=[[0, 160], [10, 192]]",
         "parallel.timeout_s=1",
         "name=other",
         "data.path=quote\"and\\slash",
@@ -83,7 +85,8 @@ fn what_is_written_out_reads_back_the_same() {
 #[test]
 fn every_key_is_written_out_and_explained() {
     let written: toml::Table = parse(SMALLEST, &[]).to_toml().parse().unwrap();
-    let optional = ["image_size", "patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "activation"];
+    let optional =
+        ["image_size", "patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "activation", "cutmix_minmax"];
     for (section, keys) in SECTIONS {
         let table = written[*section].as_table().unwrap();
         for key in *keys {

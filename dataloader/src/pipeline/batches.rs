@@ -40,6 +40,7 @@ impl<M: BatchMemory> BatchMemory for &mut M {
 /// A whole batch on its way to the caller.
 pub(crate) struct Filled<M> {
     pub(crate) index: u64,
+    pub(crate) size: u32,
     pub(crate) memory: M,
     pub(crate) labels: Vec<i64>,
     pub(crate) samples: Vec<SampleKey>,
@@ -84,13 +85,13 @@ impl<M: BatchMemory> Batches<'_, M> {
         let began = Instant::now();
         let filled = self.wait();
         self.stats.spent(Clock::ConsumerWait, began.elapsed());
-        let Filled { memory, labels, samples, .. } = filled.inspect_err(|_| self.failed = true)?;
+        let Filled { size, memory, labels, samples, .. } = filled.inspect_err(|_| self.failed = true)?;
         self.next += 1;
         self.stats.batches_taken(1);
         self.stats.count_batch();
         self.leased.fetch_add(1, Ordering::AcqRel);
         let (free, leased) = (self.free.clone(), Arc::clone(&self.leased));
-        Ok(Some(Lease { memory: Some(memory), labels, samples, free, leased }))
+        Ok(Some(Lease { memory: Some(memory), size, labels, samples, free, leased }))
     }
 
     fn wait(&mut self) -> Result<Filled<M>, DataError> {
@@ -114,6 +115,7 @@ impl<M: BatchMemory> Drop for Batches<'_, M> {
 /// One batch, in memory that goes back to the loader when the lease is dropped. May be sent to another thread.
 pub struct Lease<M: BatchMemory> {
     memory: Option<M>,
+    size: u32,
     labels: Vec<i64>,
     samples: Vec<SampleKey>,
     free: Sender<M>,
@@ -129,6 +131,11 @@ impl<M: BatchMemory> Lease<M> {
     /// Never true: there are no empty batches.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
+    }
+
+    /// Rows and columns of its images, which lie one after the other from the beginning of the memory.
+    pub fn size(&self) -> u32 {
+        self.size
     }
 
     /// The labels, one a sample; of the replacement where a bad image was replaced.

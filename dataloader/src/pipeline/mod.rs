@@ -2,6 +2,7 @@
 
 mod bad;
 mod batches;
+mod sizes;
 mod spec;
 mod stats;
 
@@ -20,9 +21,10 @@ use random::{Key, Purpose};
 
 use crate::pipeline::bad::BadImages;
 use crate::pipeline::batches::Filled;
+use crate::pipeline::sizes::Sizes;
 use crate::pipeline::stats::Clock;
 use crate::pixels::decode::panic_message;
-use crate::{BadImage, DataError, Encoding, Preparer, ReadError, Reason, SampleKey, Source, Stream, Wants};
+use crate::{BadImage, DataError, Encoding, Preparer, ReadError, Reason, SampleKey, Source, Stream, Transform, Wants};
 
 /// Runs `body` with a loader beside it: threads that fill `memory` with the batches of `spec`, in order.
 ///
@@ -44,7 +46,7 @@ pub fn with_batches<M: BatchMemory, R>(
     if source.is_empty() {
         return Err(DataError::InvalidSpec { field: "source", problem: "it has no samples".to_owned() });
     }
-    let loader = Loader { source, spec, stats, bad: BadImages::new(spec.bad_images.clone()) };
+    let loader = Loader { source, spec, sizes: spec.sizes(), stats, bad: BadImages::new(spec.bad_images.clone()) };
     let run = scope(|scope| {
         let mut batches = loader.start(scope, memory)?;
         Ok(body(&mut batches))
@@ -77,6 +79,8 @@ fn panicked(thread: &'static str, message: &str) -> DataError {
 /// A batch that is being filled.
 struct Filling<M> {
     index: u64,
+    /// Which of the loader's sizes its images have.
+    stage: usize,
     samples: Vec<SampleKey>,
     content: Mutex<Content<M>>,
 }
@@ -104,6 +108,7 @@ struct Loaded<M> {
 struct Loader<'a> {
     source: &'a dyn Source,
     spec: &'a LoaderSpec,
+    sizes: Sizes,
     stats: &'a LoaderStats,
     bad: BadImages,
 }
@@ -161,7 +166,7 @@ impl<'a> Loader<'a> {
     fn plan<M: BatchMemory>(&self, free: &Receiver<M>, stop: &Receiver<()>, tasks: &Sender<Task<M>>) {
         let len = self.source.len() as u64;
         let share = self.spec.share();
-        let mut stream = Stream::new(self.spec.seed, self.spec.order, len);
+        let mut stream = Stream::new(self.spec.seed, self.spec.order, len).repeated(self.spec.repeats as u64);
         let mut index = 0;
         while let Some(positions) = share.positions(index, len) {
             let began = Instant::now();
@@ -171,10 +176,11 @@ impl<'a> Loader<'a> {
             };
             self.stats.spent(Clock::MemoryWait, began.elapsed());
             let Some(memory) = memory else { return };
+            let stage = self.sizes.stage_at(positions.start, len);
             let samples: Vec<SampleKey> = positions.map(|position| stream.at(position)).collect();
             let missing = samples.len();
             let content = Mutex::new(Content { memory: Some(memory), labels: vec![0; missing], missing });
-            let batch = Arc::new(Filling { index, samples, content });
+            let batch = Arc::new(Filling { index, stage, samples, content });
             for slot in 0..missing {
                 if tasks.send(Task { batch: Arc::clone(&batch), slot }).is_err() {
                     return;
@@ -198,7 +204,9 @@ impl<'a> Loader<'a> {
             }
             let mut bytes = spare.try_recv().unwrap_or_default();
             let place = task.batch.samples[task.slot];
-            let read = self.read_sample(place.sample as usize, place.key(self.spec.seed, Purpose::Augment), &mut bytes);
+            let key = place.key(self.spec.seed, Purpose::Augment);
+            let transform = self.sizes.transform(task.batch.stage);
+            let read = self.read_sample(place.sample as usize, transform, key, &mut bytes);
             if out.send(Loaded { task, bytes, read }).is_err() {
                 return;
             }
@@ -206,9 +214,15 @@ impl<'a> Loader<'a> {
     }
 
     /// Reads a sample, or the part of it that the draws of `key` make of it.
-    fn read_sample(&self, sample: usize, key: Key, bytes: &mut Vec<u8>) -> Result<Encoding, ReadError> {
+    fn read_sample(
+        &self,
+        sample: usize,
+        transform: &Transform,
+        key: Key,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Encoding, ReadError> {
         let began = Instant::now();
-        let wanted = |width, height| self.spec.transform.wanted(width, height, key).pixels;
+        let wanted = |width, height| transform.wanted(width, height, key).pixels;
         let read = self.source.read(sample, Wants::new(&wanted), bytes);
         self.stats.spent(Clock::Reading, began.elapsed());
         self.stats.count_bytes(bytes.len());
@@ -259,11 +273,12 @@ impl<'a> Loader<'a> {
         let Loaded { task, bytes, read } = loaded;
         let place = task.batch.samples[task.slot];
         let key = place.key(self.spec.seed, Purpose::Augment);
+        let transform = self.sizes.transform(task.batch.stage);
         let len = self.source.len();
         let mut sample = place.sample as usize;
         loop {
             let outcome = match read {
-                Ok(encoding) => self.prepare(preparer, bytes, *encoding, key),
+                Ok(encoding) => self.prepare(preparer, bytes, *encoding, transform, key),
                 Err(error) => Err(BadImage::new(Reason::Unreadable, error)),
             };
             let bad = match outcome {
@@ -277,7 +292,7 @@ impl<'a> Loader<'a> {
                 return Err(DataError::AllBad { len, name: name.into_owned(), bad });
             };
             sample = next;
-            *read = self.read_sample(sample, key, bytes);
+            *read = self.read_sample(sample, transform, key, bytes);
         }
     }
 
@@ -287,23 +302,25 @@ impl<'a> Loader<'a> {
         preparer: &'p mut Preparer,
         bytes: &[u8],
         encoding: Encoding,
+        transform: &Transform,
         key: Key,
     ) -> Result<&'p [u8], BadImage> {
         let began = Instant::now();
-        let decoded = preparer.decode(bytes, encoding, &self.spec.transform, key);
+        let decoded = preparer.decode(bytes, encoding, transform, key);
         self.stats.spent(Clock::Decoding, began.elapsed());
         let began = Instant::now();
-        let pixels = preparer.resize(decoded?, &self.spec.transform, key);
+        let pixels = preparer.resize(decoded?, transform, key);
         self.stats.spent(Clock::Resizing, began.elapsed());
         Ok(pixels)
     }
 
     fn deliver<M: BatchMemory>(&self, task: &Task<M>, pixels: &[u8], label: u32) -> Option<Filled<M>> {
         let began = Instant::now();
-        let image_bytes = self.spec.transform.image_bytes();
+        let transform = self.sizes.transform(task.batch.stage);
+        let image_bytes = transform.image_bytes();
         let mut content = task.batch.content.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = content.memory.as_mut().expect("taken with the last sample only");
-        self.spec.transform.write(pixels, &mut memory.bytes()[task.slot * image_bytes..][..image_bytes]);
+        transform.write(pixels, &mut memory.bytes()[task.slot * image_bytes..][..image_bytes]);
         self.stats.spent(Clock::Writing, began.elapsed());
         content.labels[task.slot] = i64::from(label);
         content.missing -= 1;
@@ -313,7 +330,13 @@ impl<'a> Loader<'a> {
         }
         let memory = content.memory.take().expect("used above");
         let labels = std::mem::take(&mut content.labels);
-        Some(Filled { index: task.batch.index, memory, labels, samples: task.batch.samples.clone() })
+        Some(Filled {
+            index: task.batch.index,
+            size: transform.size,
+            memory,
+            labels,
+            samples: task.batch.samples.clone(),
+        })
     }
 }
 

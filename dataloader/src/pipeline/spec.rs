@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
+use crate::pipeline::sizes::Sizes;
 use crate::{DataError, Decode, Order, Share, Transform};
 
 /// One rank's loader over one source.
@@ -12,8 +13,13 @@ pub struct LoaderSpec {
     pub seed: u64,
     /// Endless and shuffled, or once in order.
     pub order: Order,
+    /// How often each sample comes in a row in an endless order, each time with draws of its own; at least 1.
+    pub repeats: usize,
     /// What becomes of each image.
     pub transform: Transform,
+    /// Progressive resizing of an endless order: an epoch, and what `transform.size` is from then on; the epochs rise
+    /// from 0. Empty leaves the size as it is.
+    pub sizes: Vec<(u64, u32)>,
     /// Samples of one step over all ranks: a multiple of `world_size · micro_batch`. Not used by [`Order::Sequential`].
     pub global_batch: usize,
     /// This process, in `0..world_size`.
@@ -40,7 +46,9 @@ impl LoaderSpec {
         LoaderSpec {
             seed: 0,
             order: Order::Sequential,
+            repeats: 1,
             transform,
+            sizes: Vec::new(),
             global_batch: batch,
             rank: 0,
             world_size: 1,
@@ -53,9 +61,14 @@ impl LoaderSpec {
         }
     }
 
-    /// Bytes of memory that one delivered batch needs.
+    /// Bytes of memory that a delivered batch of the largest size needs.
     pub fn batch_bytes(&self) -> usize {
-        self.micro_batch * self.transform.image_bytes()
+        self.micro_batch * self.sizes().largest().image_bytes()
+    }
+
+    /// The sizes of its batches.
+    pub(crate) fn sizes(&self) -> Sizes {
+        Sizes::new(self)
     }
 
     /// This rank's part of the stream.
@@ -94,6 +107,16 @@ impl LoaderSpec {
                 self.global_batch, self.world_size, self.micro_batch
             );
             return invalid("global_batch", problem);
+        }
+        if self.repeats == 0 {
+            return invalid("repeats", "0; each sample comes at least once".to_owned());
+        }
+        let rising = self.sizes.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        if !rising || self.sizes.first().is_some_and(|(epoch, _)| *epoch != 0) {
+            return invalid("sizes", format!("the epochs of {:?} do not rise from 0", self.sizes));
+        }
+        if self.sizes.iter().any(|(_, size)| *size == 0) {
+            return invalid("sizes", "a size of 0; at least 1 pixel is needed".to_owned());
         }
         self.transform.check()
     }

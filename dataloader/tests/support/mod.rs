@@ -89,11 +89,11 @@ pub fn take_counting(
     batches: usize,
     stats: &LoaderStats,
 ) -> Result<Vec<Seen>, DataError> {
-    let values = spec.transform.image_bytes() / 4;
     with_batches(source, spec, memory(spec, 3), stats, |loader: &mut Batches<'_, Vec<f32>>| {
         let mut seen = Vec::new();
         for _ in 0..batches {
             let Some(lease) = loader.next()? else { break };
+            let values = 3 * (lease.size() * lease.size()) as usize;
             for (place, (&key, &label)) in lease.samples().iter().zip(lease.labels()).enumerate() {
                 let pixels = lease[place * values..][..values].iter().map(|value| value.to_bits()).collect();
                 seen.push((key, label, pixels));

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use augment::{Augment, Crop, Interpolation};
+pub use augment::{Augment, Crop, Interpolation, MixMode};
 pub use checkpoint::Checkpoint;
 pub use data::{Data, Source};
 pub use eval::Eval;
@@ -127,7 +127,34 @@ impl Config {
             let expected = format!("less than the {epochs} of `schedule.epochs`");
             return Err(self.bad_value("schedule.warmup_epochs", expected, warmup_epochs.to_string()));
         }
-        crate::models::configured(&self.model, 1).map(drop).map_err(|bad| self.bad_model(bad))
+        let model = crate::models::configured(&self.model, 1).map_err(|bad| self.bad_model(bad))?;
+        self.check_mixing()?;
+        self.check_sizes(&model)
+    }
+
+    fn check_mixing(&self) -> Result<(), ConfigError> {
+        match self.augment.mix_group {
+            group if group.is_multiple_of(2) => Ok(()),
+            group => {
+                let expected =
+                    format!("even, so that every sample has a partner; the nearest: {} or {}", group - 1, group + 1);
+                Err(self.bad_value("augment.mix_group", expected, group.to_string()))
+            }
+        }
+    }
+
+    /// Every size of training images must fall into the model's patches.
+    fn check_sizes(&self, model: &crate::models::ModelSpec) -> Result<(), ConfigError> {
+        let patch = model.patch_size() as u32;
+        match self.augment.sizes.iter().find(|(_, side)| !side.is_multiple_of(patch)) {
+            None => Ok(()),
+            Some((epoch, side)) => {
+                let near = multiples_near(*side as usize, patch as usize);
+                let expected =
+                    format!("pairs whose side is a multiple of the model's patch size {patch}; the nearest: {near}");
+                Err(self.bad_value("augment.sizes", expected, format!("the side {side} from epoch {epoch} on")))
+            }
+        }
     }
 
     /// An error about the value of `key`, with the place where it was set.
@@ -151,6 +178,14 @@ impl Config {
             found: bad.found,
             nearest: bad.nearest,
         }
+    }
+}
+
+/// The multiples of `unit` next to `found`, in words.
+pub(crate) fn multiples_near(found: usize, unit: usize) -> String {
+    match found / unit * unit {
+        0 => format!("{unit}"),
+        below => format!("{below} or {}", below + unit),
     }
 }
 

@@ -136,6 +136,13 @@ impl ModelSpec {
         }
     }
 
+    /// Height and width of a patch, in pixels: they divide those of any input.
+    pub fn patch_size(&self) -> usize {
+        match self {
+            ModelSpec::Vit(spec) => spec.patch_size,
+        }
+    }
+
     /// How many classes it tells apart.
     pub fn num_classes(&self) -> usize {
         match self {
