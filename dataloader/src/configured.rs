@@ -2,7 +2,7 @@
 
 use plan::config::{self, Config, Interpolation, Source};
 
-use crate::{Crop, DatasetSpec, Filter, Pixels, SourceKind, Transform};
+use crate::{BadPolicy, Crop, DatasetSpec, Decode, Filter, Order, Pixels, SourceKind, Transform};
 
 impl DatasetSpec {
     /// The data set that the config names.
@@ -47,6 +47,47 @@ impl Transform {
             flip: 0.0,
             filter: filter(eval_interpolation),
             pixels: Pixels::F32 { mean: mean.map(|value| value as f32), std: std.map(|value| value as f32) },
+        }
+    }
+}
+
+impl Order {
+    /// The order that the config asks for in training.
+    pub fn configured(config: &Config) -> Order {
+        match config.data.order {
+            config::Order::Shuffle => Order::Shuffled,
+            config::Order::Window => Order::Windowed { shards: config.data.window_shards as u64 },
+            config::Order::Balanced => Order::Balanced,
+        }
+    }
+}
+
+impl BadPolicy {
+    /// What the config makes of bad training images.
+    pub fn training(config: &Config) -> BadPolicy {
+        match config.data.bad {
+            config::Bad::Replace => BadPolicy::Replace,
+            config::Bad::Skip => BadPolicy::Skip,
+            config::Bad::Fail => BadPolicy::Fail,
+        }
+    }
+
+    /// What the config makes of bad images of an evaluation: one that is replaced would count another one twice, so they
+    /// are left out.
+    pub fn evaluation(config: &Config) -> BadPolicy {
+        match BadPolicy::training(config) {
+            BadPolicy::Replace | BadPolicy::Skip => BadPolicy::Skip,
+            BadPolicy::Fail => BadPolicy::Fail,
+        }
+    }
+}
+
+impl Decode {
+    /// How much of a JPEG the config wants to be looked at.
+    pub fn configured(config: &Config) -> Decode {
+        match config.data.decode {
+            config::Decode::Region => Decode::Region,
+            config::Decode::Strict => Decode::Strict,
         }
     }
 }

@@ -1,14 +1,31 @@
 //! Which sample stands where: positions of the stream, the shares of ranks, and the keys of random choices.
 
+mod classes;
+mod windows;
+
 use std::ops::Range;
 
 use random::{Key, Permutation, Purpose};
 
-/// The two ways through a source.
+use crate::Source;
+use crate::order::classes::Classes;
+use crate::order::windows::Windows;
+
+/// The ways through a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Endless: a new permutation every epoch, one epoch after the other without a gap.
     Shuffled,
+    /// Endless, for storage that is slow to jump about: every epoch the source's shards ([`Source::groups`]) come in a new
+    /// order, and samples are shuffled within windows of so many shards that follow on one another. Every sample comes
+    /// once an epoch. A source of one shard is shuffled as a whole.
+    Windowed {
+        /// Shards of a window, at least 1.
+        shards: u64,
+    },
+    /// Endless: every class equally often. An epoch has as many positions as the source has samples, but shows those of
+    /// rare classes several times, each once before any comes again, and those of frequent classes not all.
+    Balanced,
     /// Once, in the order of the source; the ranks' shares are contiguous, disjoint and complete.
     Sequential,
 }
@@ -52,7 +69,7 @@ pub enum Draw {
 pub struct Share {
     /// Endless or once.
     pub order: Order,
-    /// Samples of a step over all ranks (shuffled order only).
+    /// Samples of a step over all ranks (endless orders only).
     pub global_batch: u64,
     /// This rank.
     pub rank: u64,
@@ -68,8 +85,8 @@ impl Share {
     /// The global positions of this rank's batch `index`, counted from the first one delivered; `None` after the end.
     pub fn positions(&self, index: u64, source_len: u64) -> Option<Range<u64>> {
         match self.order {
-            Order::Shuffled => Some(self.shuffled(index)),
             Order::Sequential => self.sequential(index, source_len),
+            Order::Shuffled | Order::Windowed { .. } | Order::Balanced => Some(self.endless(index)),
         }
     }
 
@@ -80,7 +97,7 @@ impl Share {
         (self.order == Order::Sequential).then_some(batches)
     }
 
-    fn shuffled(&self, index: u64) -> Range<u64> {
+    fn endless(&self, index: u64) -> Range<u64> {
         let rank_batch = self.global_batch / self.world_size;
         let accumulation = rank_batch / self.micro_batch;
         let step = self.start_step + index / accumulation;
@@ -107,12 +124,28 @@ pub struct Stream {
     order: Order,
     len: u64,
     epoch: Option<(u64, Permutation)>,
+    windows: Option<Windows>,
+    classes: Option<Classes>,
 }
 
 impl Stream {
-    /// The stream over a source of `len` samples.
+    /// The stream over `len` samples of one shard and one class.
     pub fn new(seed: u64, order: Order, len: u64) -> Stream {
-        Stream { seed, order, len, epoch: None }
+        Stream::arranged(seed, order, len, &[], |_| 0)
+    }
+
+    /// The stream over a source, with its shards and classes.
+    pub fn over(seed: u64, order: Order, source: &dyn Source) -> Stream {
+        Stream::arranged(seed, order, source.len() as u64, source.groups(), |sample| source.label(sample as usize))
+    }
+
+    fn arranged(seed: u64, order: Order, len: u64, groups: &[usize], label: impl Fn(u64) -> u32) -> Stream {
+        let windows = match order {
+            Order::Windowed { shards } => Some(Windows::new(groups, len, shards)),
+            _ => None,
+        };
+        let classes = (order == Order::Balanced).then(|| Classes::new(len, label));
+        Stream { seed, order, len, epoch: None, windows, classes }
     }
 
     /// The sample at a global position.
@@ -121,9 +154,12 @@ impl Stream {
     /// When the source is empty.
     pub fn at(&mut self, position: u64) -> SampleKey {
         let (epoch, place) = (position / self.len, position % self.len);
-        let sample = match self.order {
-            Order::Sequential => place,
-            Order::Shuffled => self.permutation(epoch).at(place),
+        let key = Key::root(self.seed).child(Purpose::Order as u64);
+        let sample = match (self.order, &mut self.windows, &mut self.classes) {
+            (Order::Windowed { .. }, Some(windows), _) => windows.at(epoch, key.child(epoch), place),
+            (Order::Balanced, _, Some(classes)) => classes.at(key, position),
+            (Order::Sequential, ..) => place,
+            _ => self.permutation(epoch).at(place),
         };
         SampleKey { epoch, position, sample }
     }

@@ -79,16 +79,18 @@ fn jpeg(seed: u64, width: u32, height: u32) -> Vec<u8> {
     file
 }
 
-/// Allocations an image, over 1,000 images after as many to warm up.
+/// Allocations an image: the fewest in any of ten rounds of 1,000 images, since the vectors that a contended batch needs
+/// are made when it is contended for the first time.
 fn allocations_an_image(source: &InMemory, spec: &LoaderSpec) -> f64 {
     const BATCHES: usize = 250;
     let images = (BATCHES * spec.micro_batch) as f64;
     with_batches(source, spec, memory(spec, 4), &LoaderStats::new(), |batches| {
-        let mut take = || (0..BATCHES).for_each(|_| drop(batches.next().expect("good images")));
-        take();
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
-        take();
-        (ALLOCATIONS.load(Ordering::Relaxed) - before) as f64 / images
+        let mut round = || {
+            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            (0..BATCHES).for_each(|_| drop(batches.next().expect("good images")));
+            (ALLOCATIONS.load(Ordering::Relaxed) - before) as f64 / images
+        };
+        (0..10).map(|_| round()).fold(f64::INFINITY, f64::min)
     })
     .expect("a loader")
 }
@@ -102,7 +104,7 @@ fn a_warm_loader_allocates_nothing() {
     let unchanged =
         LoaderSpec { transform: Transform { pixels: augmented().pixels, ..Transform::center(6, 1.0) }, ..spec.clone() };
     let found = allocations_an_image(&ready, &unchanged);
-    assert!(found < 0.01, "{found} allocations an image");
+    assert!(found < 0.003, "{found} allocations an image");
 }
 
 /// Resizing is the one exception: `fast_image_resize` computes its kernel anew for every image, in a vector of its own for

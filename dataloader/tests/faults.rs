@@ -7,8 +7,8 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use dataloader::{
-    DataError, DatasetSpec, Encoding, LoaderSpec, LoaderStats, Order, ReadError, Reason, Source, Transform, Wants,
-    open, with_batches,
+    BadPolicy, DataError, DatasetSpec, Encoding, LoaderSpec, LoaderStats, Order, ReadError, Reason, SKIPPED, Source,
+    Transform, Wants, open, with_batches,
 };
 use image::ImageFormat;
 use support::{Noise, augmented, encoded, image_folder, inside, memory, take, take_counting, training, write_file};
@@ -58,6 +58,39 @@ fn replacing_does_not_depend_on_workers_or_ranks() {
     let half = LoaderSpec { rank: 1, world_size: 2, micro_batch: 5, ..training(10) };
     let second = take(dataset.train.as_ref(), &half, 6).expect("most images are good");
     assert!(second.iter().eq(alone.chunks_exact(10).flat_map(|batch| &batch[5..])));
+}
+
+#[test]
+fn a_skipped_image_is_zeros_without_a_label_and_counts_once() {
+    let folder = folder_with_bad_images();
+    let dataset = open(&DatasetSpec::folder(folder.path())).expect("a data set");
+    let list = folder.path().join("run/bad_images.txt");
+    let once = LoaderSpec::once(Transform { pixels: augmented().pixels, ..Transform::center(8, 1.0) }, 8);
+    let spec = LoaderSpec { bad: BadPolicy::Skip, bad_images: Some(list.clone()), workers: 2, ..once };
+    let stats = LoaderStats::new();
+    let seen = take_counting(dataset.train.as_ref(), &spec, 10, &stats).expect("most images are good");
+    assert_eq!((seen.len(), stats.images(), stats.bad_total()), (20, 17, 3));
+    for (key, label, pixels) in seen {
+        let bad = [2, 3, 4].contains(&key.sample);
+        assert_eq!(label, if bad { SKIPPED } else { i64::from(key.sample >= 10) });
+        assert_eq!(pixels.iter().all(|&bits| bits == 0), bad, "sample {}", key.sample);
+    }
+    assert_eq!(fs::read_to_string(&list).expect("a list").lines().count(), 3);
+}
+
+#[test]
+fn a_bad_image_ends_the_loader_where_that_is_asked_for() {
+    let folder = folder_with_bad_images();
+    let dataset = open(&DatasetSpec::folder(folder.path())).expect("a data set");
+    let list = folder.path().join("run/bad_images.txt");
+    for workers in [1, 3] {
+        let spec = LoaderSpec { bad: BadPolicy::Fail, bad_images: Some(list.clone()), workers, ..training(10) };
+        let said = take(dataset.train.as_ref(), &spec, 6).expect_err("three images are bad").to_string();
+        for expected in ["train/a/", ".png is bad (", "data.bad", "repair or remove"] {
+            assert!(said.contains(expected), "no {expected} in {said}");
+        }
+    }
+    assert!(fs::read_to_string(&list).expect("a list").contains("train/a/"));
 }
 
 #[test]
@@ -115,8 +148,9 @@ fn only_bad_images_are_an_error_that_names_one() {
         write_file(&folder.path().join(format!("train/a/{index}.png")), b"nonsense");
     }
     let dataset = open(&DatasetSpec::folder(folder.path())).expect("a data set");
-    for workers in [1, 3] {
-        let error = take(dataset.train.as_ref(), &LoaderSpec { workers, ..training(2) }, 1).expect_err("no good image");
+    for (workers, bad) in [(1, BadPolicy::Replace), (3, BadPolicy::Replace), (2, BadPolicy::Skip)] {
+        let spec = LoaderSpec { workers, bad, ..training(2) };
+        let error = take(dataset.train.as_ref(), &spec, 10).expect_err("no good image");
         assert!(matches!(error, DataError::AllBad { len: 4, .. }), "{error}");
         assert!(error.to_string().contains(".png, which is not-an-image"), "{error}");
     }
@@ -192,6 +226,15 @@ fn a_panic_of_the_body_passes_through_after_all_threads_have_ended() {
     let panic = catch_unwind(run).expect_err("the panic goes on");
     assert_eq!(panic.downcast_ref(), Some(&"the trainer's own fault"));
     assert_eq!(stats.queue_depth(), 0);
+}
+
+/// Many readers, few workers, one of which is slow to come: nothing is lost and nothing hangs.
+#[test]
+fn many_readers_and_pinned_workers_change_nothing() {
+    let source = Noise::new(300);
+    let alone = take(&source, &training(8), 60).expect("good images");
+    let many = LoaderSpec { readers: 64, workers: 3, pin_workers: true, ..training(8) };
+    assert_eq!(take(&source, &many, 60).expect("good images"), alone);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod support;
 
-use dataloader::{LoaderSpec, SampleKey};
+use dataloader::{LoaderSpec, Order, SampleKey};
 use proptest::prelude::*;
 use support::{Noise, Seen, take, training};
 
@@ -24,25 +24,57 @@ fn keys(seen: &[Seen]) -> Vec<SampleKey> {
     seen.iter().map(|(key, ..)| *key).collect()
 }
 
+/// Every endless order, over 31 samples in shards of 4.
+fn orders() -> (Noise, Vec<LoaderSpec>) {
+    let orders = [Order::Shuffled, Order::Windowed { shards: 3 }, Order::Balanced];
+    (Noise::in_shards(31, 4), orders.map(|order| LoaderSpec { order, ..training(24) }).to_vec())
+}
+
 #[test]
 fn any_number_of_ranks_sees_the_same_global_batches() {
-    let (source, spec) = (Noise::new(31), training(12));
-    let alone = gather(&source, &spec, 1, 5);
-    assert_eq!(alone.len(), 60, "two epochs' worth, the batches run over the end of the first");
-    for world_size in [2, 3, 4] {
-        assert_eq!(gather(&source, &spec, world_size, 5), alone, "{world_size} ranks");
+    let (source, specs) = orders();
+    for spec in specs {
+        let alone = gather(&source, &spec, 1, 3);
+        assert_eq!(alone.len(), 72, "more than two epochs, the batches run over the ends");
+        for world_size in [2, 3, 8] {
+            assert_eq!(gather(&source, &spec, world_size, 3), alone, "{world_size} ranks, {:?}", spec.order);
+        }
     }
 }
 
 #[test]
 fn starting_later_is_skipping_what_came_before() {
-    let (source, spec) = (Noise::new(31), training(12));
-    let whole = take(&source, &spec, 8).expect("good images");
-    for start_step in [1, 2, 3, 7] {
-        let resumed = LoaderSpec { start_step, ..spec.clone() };
-        let steps = 8 - start_step as usize;
-        let tail = take(&source, &resumed, steps).expect("good images");
-        assert_eq!(tail, whole[start_step as usize * 12..], "from step {start_step}");
+    let (source, specs) = orders();
+    for spec in specs {
+        let whole = take(&source, &spec, 8).expect("good images");
+        for start_step in 1..8 {
+            let resumed = LoaderSpec { start_step, ..spec.clone() };
+            let steps = 8 - start_step as usize;
+            let tail = take(&source, &resumed, steps).expect("good images");
+            assert_eq!(tail, whole[start_step as usize * 24..], "from step {start_step}, {:?}", spec.order);
+        }
+    }
+}
+
+/// Three shards of four samples are open at a time, so a shard's samples come within twelve.
+#[test]
+fn a_window_keeps_the_samples_of_a_shard_together() {
+    let (source, specs) = orders();
+    let seen = keys(&take(&source, &specs[1], 2).expect("good images"));
+    let epoch: Vec<u64> = seen[..31].iter().map(|key| key.sample).collect();
+    for shard in 0..8 {
+        let places: Vec<usize> = (0..31).filter(|&place| epoch[place] / 4 == shard).collect();
+        assert!(places[places.len() - 1] - places[0] < 12, "shard {shard} at {places:?}");
+    }
+    assert!(!epoch.is_sorted());
+}
+
+#[test]
+fn a_balanced_order_shows_every_class_equally_often() {
+    let (source, specs) = orders();
+    let seen = take(&source, &specs[2], 4).expect("good images");
+    for batch in seen.chunks_exact(24) {
+        assert_eq!(batch.iter().filter(|(_, label, _)| *label == 1).count(), 12);
     }
 }
 
@@ -93,11 +125,14 @@ proptest! {
 
     /// Every epoch's positions hold every sample once, put together from all ranks.
     #[test]
-    fn every_sample_comes_once_an_epoch(len in 1usize..30, world_size in 1usize..5, epochs in 1usize..4) {
-        let source = Noise::new(len);
+    fn every_sample_comes_once_an_epoch(
+        len in 1usize..30, world_size in 1usize..5, epochs in 1usize..4, shard in 1usize..9, shards in 0u64..5,
+    ) {
+        let source = Noise::in_shards(len, shard);
+        let order = if shards == 0 { Order::Shuffled } else { Order::Windowed { shards } };
         let global_batch = 2 * world_size;
         let steps = (epochs * len).div_ceil(global_batch);
-        let seen = gather(&source, &training(global_batch), world_size, steps);
+        let seen = gather(&source, &LoaderSpec { order, ..training(global_batch) }, world_size, steps);
         for epoch in 0..epochs {
             let mut samples: Vec<u64> = seen[epoch * len..(epoch + 1) * len].iter().map(|(key, ..)| key.sample).collect();
             samples.sort_unstable();

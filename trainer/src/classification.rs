@@ -1,10 +1,11 @@
 //! Image classification: cross-entropy with label smoothing; top-1 and top-5.
 
-use dataloader::SampleKey;
+use dataloader::{SKIPPED, SampleKey};
 use models::{Mode, Model};
 use tch::{Kind, Reduction, Tensor};
 
 use crate::masks;
+use crate::skipped::counted;
 use crate::task::{Scores, Task};
 
 /// The task of naming what an image shows.
@@ -19,7 +20,7 @@ pub struct Classification {
 pub struct ImageBatch<'a> {
     /// `(N, 3, H, W)`, normalised.
     pub images: Tensor,
-    /// Class of each image.
+    /// Class of each image, or [`SKIPPED`] where a bad one was left out.
     pub labels: &'a [i64],
     /// Key of each image.
     pub samples: &'a [SampleKey],
@@ -76,7 +77,11 @@ impl Task for Classification {
             None => output.logits,
         };
         let labels = Tensor::from_slice(batch.labels).to_device(logits.device());
-        logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, self.smoothing)
+        if counted(batch.labels) == batch.labels.len() {
+            return logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, SKIPPED, self.smoothing);
+        }
+        let sum = logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Sum, SKIPPED, self.smoothing);
+        sum / batch.labels.len() as f64
     }
 
     fn score(&self, model: &Model, batch: &ImageBatch<'_>) -> Accuracy {
@@ -85,12 +90,42 @@ impl Task for Classification {
         let count = |hits: Tensor| hits.sum(Kind::Double).double_value(&[]);
         let best = logits.topk(logits.size()[1].min(5), 1, true, true).1;
         let hits = best.eq_tensor(&labels.unsqueeze(1));
-        let loss = logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Sum, -100, 0.0);
+        let loss = logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Sum, SKIPPED, 0.0);
         Accuracy([
-            batch.labels.len() as f64,
+            counted(batch.labels) as f64,
             count(hits.narrow(1, 0, 1)),
             count(hits),
             loss.to_kind(Kind::Double).double_value(&[]),
         ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::small;
+
+    /// Images that were left out change neither the loss of the others nor the counts of an evaluation.
+    #[test]
+    fn skipped_images_count_nowhere() {
+        let model = small::model();
+        let task = Classification { seed: 1, smoothing: 0.1 };
+        let side = small::plan().model.image_size() as i64;
+        tch::manual_seed(3);
+        let some = Tensor::rand([2, 3, side, side], (Kind::Float, Device::Cpu));
+        let zeros = Tensor::zeros([1, 3, side, side], (Kind::Float, Device::Cpu));
+        let key = |position| SampleKey { epoch: 0, position, sample: position };
+        let keys = [key(0), key(1), key(2)];
+        let two = ImageBatch { images: some.shallow_clone(), labels: &[1, 0], samples: &keys[..2] };
+        let three = ImageBatch { images: Tensor::cat(&[some, zeros], 0), labels: &[1, 0, SKIPPED], samples: &keys };
+        let loss = |batch: &ImageBatch<'_>| task.loss(&model, batch).double_value(&[]);
+        let (expected, found) = (loss(&two), loss(&three) * 3.0 / 2.0);
+        assert!((expected - found).abs() < 1e-5 * expected.abs(), "{expected} and {found}");
+        let (expected, found) = (task.score(&model, &two), task.score(&model, &three));
+        assert_eq!((expected.images(), expected.top1(), expected.top5()), (2, found.top1(), found.top5()));
+        assert!((expected.loss() - found.loss()).abs() < 1e-5);
+        assert_eq!(found.images(), 2);
     }
 }

@@ -18,6 +18,7 @@ pub mod resume;
 pub mod run;
 pub mod run_folder;
 pub mod saving;
+pub mod skipped;
 #[cfg(test)]
 mod small;
 pub mod state;

@@ -10,7 +10,7 @@ pub trait Task {
     /// What an evaluation counts; sums over batches and ranks.
     type Scores: Scores;
 
-    /// The mean loss of the batch, a differentiable scalar.
+    /// The mean loss of the batch, a differentiable scalar: the sum over the samples that count, divided by all.
     fn loss(&self, model: &Model, batch: &Self::Batch<'_>) -> Tensor;
 
     /// The scores of the batch, with the model as it is used.

@@ -4,6 +4,7 @@ use collectives::{Communicator, Pending, Phase, Reduction};
 use dataloader::{Batches, DataError};
 use metrics::Phase as Time;
 use plan::Plan;
+use plan::config::Bad;
 
 use crate::checkpoint::RunState;
 use crate::classification::{Accuracy, Classification, ImageBatch};
@@ -14,6 +15,7 @@ use crate::failure::Failure;
 use crate::gradients::clip_by_norm;
 use crate::memory::ImageMemory;
 use crate::saving::Saving;
+use crate::skipped::{correction, counted, scale_gradients};
 use crate::state::TrainState;
 use crate::stop::StopFlag;
 use crate::task::Task;
@@ -85,6 +87,7 @@ impl Training<'_> {
         let clock = &mut self.telemetry.clock;
         let parameters = state.model.parameters();
         parameters.zero_grads();
+        let (loss_before, mut left) = (state.loss_sum.copy(), 0);
         for _ in 0..self.plan.accumulation {
             clock.enter(Time::DataWait);
             let lease = batches.next()?.ok_or(DataError::Stopped)?;
@@ -96,10 +99,16 @@ impl Training<'_> {
             clock.enter(Time::Backward);
             loss.backward();
             state.loss_sum += loss.detach();
+            left += counted(lease.labels());
         }
         clock.enter(Time::AllReduce);
         average_gradients(self.communicator, parameters, self.plan.config.parallel.bucket_mib, state.step)?;
 
+        if self.plan.config.data.bad == Bad::Skip {
+            let factor = correction(self.communicator, left, self.plan.global_batch, state.step)?;
+            scale_gradients(parameters, factor);
+            state.loss_sum = &loss_before + (&state.loss_sum - &loss_before) * factor;
+        }
         clock.enter(Time::Optimizer);
         let norm = clip_by_norm(parameters, self.plan.config.optimizer.clip_norm);
         self.divergence.watch(norm, state.step);

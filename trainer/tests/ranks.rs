@@ -121,3 +121,32 @@ fn another_seed_learns_something_else() {
     let other = history(1, "vit_tiny_patch16_224", &path, &["schedule.max_steps=3", "seed=4"]);
     assert_ne!(one[0].1[0], other[0].1[0]);
 }
+
+/// Every seventh image of two classes is bad, so ranks and micro-batches lose different numbers of images; the mean is over
+/// those that are left, and evaluation counts each good image once.
+#[test]
+fn skipped_images_leave_the_same_mean_on_any_number_of_ranks() {
+    let data = digits();
+    let path = data.path().join("digits");
+    let mut bad_validation = 0;
+    for class in ["train/3", "train/4", "val/3"] {
+        let mut files: Vec<_> =
+            std::fs::read_dir(path.join(class)).expect("a class").map(|file| file.unwrap()).collect();
+        files.sort_by_key(|file| file.file_name());
+        for file in files.iter().step_by(7) {
+            std::fs::write(file.path(), b"<html>not found</html>").expect("written");
+            bad_validation += u64::from(class.starts_with("val"));
+        }
+    }
+    let skip = |ranks, accumulation: usize| {
+        let accumulation = format!("train.accumulation={accumulation}");
+        history(ranks, "vit_tiny_patch16_224", &path, &["data.bad=skip", &accumulation])
+    };
+    let one = skip(1, 1);
+    same(&one, &skip(3, 2), "3 ranks with 2 micro-batches");
+    let evaluated = one.last().expect("an evaluation").1[1] as u64;
+    let validation = dataloader::open(&dataloader::DatasetSpec::folder(&path)).expect("digits").validation.len() as u64;
+    assert!(bad_validation > 0 && evaluated == validation - bad_validation, "{evaluated} of {validation}");
+    let replaced = history(1, "vit_tiny_patch16_224", &path, &["data.bad=replace"]);
+    assert_ne!(replaced[0].1[0], one[0].1[0], "the policies differ");
+}

@@ -23,7 +23,7 @@ impl<M: BatchMemory> Loader<'_, M> {
     pub(super) fn plan(&self, free: &Receiver<Batch<M>>, stop: &Receiver<()>, tasks: &Sender<Task>) {
         let len = self.source.len() as u64;
         let share = self.spec.share();
-        let mut stream = Stream::new(self.spec.seed, self.spec.order, len);
+        let mut stream = Stream::over(self.spec.seed, self.spec.order, self.source);
         let mut places = Vec::with_capacity(self.spec.micro_batch);
         let mut index = 0;
         while let Some(positions) = share.positions(index, len) {

@@ -10,7 +10,7 @@ use crate::{BadPolicy, DataError, Decode, Order, Share, Transform};
 pub struct LoaderSpec {
     /// The seed of the run: orders and augmentations follow from it.
     pub seed: u64,
-    /// Endless and shuffled, or once in order.
+    /// Endless and shuffled in one of several ways, or once in order.
     pub order: Order,
     /// What becomes of each image.
     pub transform: Transform,
@@ -94,7 +94,10 @@ impl LoaderSpec {
             return invalid("rank", format!("rank {} of a world of {}", self.rank, self.world_size));
         }
         let shared = self.world_size * self.micro_batch;
-        if self.order == Order::Shuffled && (self.global_batch == 0 || !self.global_batch.is_multiple_of(shared)) {
+        if self.order == (Order::Windowed { shards: 0 }) {
+            return invalid("order", "a window of 0 shards; at least 1 is needed".to_owned());
+        }
+        if self.order != Order::Sequential && (self.global_batch == 0 || !self.global_batch.is_multiple_of(shared)) {
             let problem = format!(
                 "{} is not a positive multiple of {} ranks times micro-batches of {}",
                 self.global_batch, self.world_size, self.micro_batch

@@ -30,6 +30,13 @@ pub trait Source: Send + Sync {
     /// The label of sample `index`, in `0..classes().len()`.
     fn label(&self, index: usize) -> u32;
 
+    /// Where each shard ends, in samples from the source's beginning: rising, the last is [`len`](Self::len). Samples of a
+    /// shard lie side by side in storage, so that reading them one after the other is cheap. Empty where all samples are
+    /// alike far apart, as in folders of files.
+    fn groups(&self) -> &[usize] {
+        &[]
+    }
+
     /// What a person calls sample `index`: its path, or its file and record.
     fn name(&self, index: usize) -> Cow<'_, str>;
 

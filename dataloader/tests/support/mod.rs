@@ -18,11 +18,18 @@ use random::Key;
 pub struct Noise {
     pub len: usize,
     classes: Vec<String>,
+    groups: Vec<usize>,
 }
 
 impl Noise {
     pub fn new(len: usize) -> Noise {
-        Noise { len, classes: vec!["even".to_owned(), "odd".to_owned()] }
+        Noise { len, classes: vec!["even".to_owned(), "odd".to_owned()], groups: Vec::new() }
+    }
+
+    /// With shards of `shard` samples, the last one shorter.
+    pub fn in_shards(len: usize, shard: usize) -> Noise {
+        let groups = (0..len).step_by(shard).map(|start| len.min(start + shard)).collect();
+        Noise { groups, ..Noise::new(len) }
     }
 }
 
@@ -37,6 +44,10 @@ impl Source for Noise {
 
     fn label(&self, index: usize) -> u32 {
         (index % 2) as u32
+    }
+
+    fn groups(&self) -> &[usize] {
+        &self.groups
     }
 
     fn name(&self, index: usize) -> Cow<'_, str> {

@@ -16,6 +16,40 @@ choice! {
     }
 }
 
+choice! {
+    /// In which order training samples come. Every order is a function of seed and position alone.
+    pub enum Order {
+        /// A new permutation of all samples every epoch.
+        Shuffle = "shuffle",
+        /// Shards in a new order every epoch, samples shuffled within a window of shards.
+        Window = "window",
+        /// Every class equally often.
+        Balanced = "balanced",
+    }
+}
+
+choice! {
+    /// What becomes of a training sample whose image is bad.
+    pub enum Bad {
+        /// The next good image takes its place.
+        Replace = "replace",
+        /// It gives no gradient and is not counted.
+        Skip = "skip",
+        /// The run ends with exit 3.
+        Fail = "fail",
+    }
+}
+
+choice! {
+    /// How much of a JPEG is looked at.
+    pub enum Decode {
+        /// What the crop needs; damage elsewhere goes unseen.
+        Region = "region",
+        /// All of it; any damage makes the image bad.
+        Strict = "strict",
+    }
+}
+
 section! {
     /// `[data]`: which images, and how they are read.
     pub struct Data {
@@ -29,11 +63,21 @@ section! {
         val_dir: PathBuf = "val".into(), Kind::Path;
         /// Threads that decode and transform, per rank; 0 = as many as this rank has cores.
         workers: usize = 0, Kind::Whole { min: 0, max: 1024 };
-        /// Threads that read files, per rank.
+        /// Keep each of these threads on one core.
+        pin_workers: bool = false, Kind::Flag;
+        /// Threads that read files, per rank: as many files are read at once. 16 to 64 for network storage.
         readers: usize = 2, Kind::Whole { min: 1, max: 1024 };
         /// Micro-batches that may be in work or wait to be used, per rank.
         prefetch_batches: usize = 4, Kind::Whole { min: 1, max: 1024 };
         /// Train on this many samples, the first of a fixed shuffle; 0 = on all.
         subset: usize = 0, Kind::Whole { min: 0, max: 1 << 40 };
+        /// In which order training samples come: "window" shuffles shards, and samples within `window_shards` of them; "balanced" shows every class equally often.
+        order: Order = Order::Shuffle, Kind::OneOf { what: "an order", names: Order::names };
+        /// Shards among whose samples are shuffled (order "window").
+        window_shards: usize = 16, Kind::Whole { min: 1, max: 1 << 20 };
+        /// What becomes of a bad training image: "replace" it by the next good one, "skip" it (no gradient), or "fail" (the run ends with exit 3). Evaluation leaves bad images out, or fails.
+        bad: Bad = Bad::Replace, Kind::OneOf { what: "a policy", names: Bad::names };
+        /// How much of a JPEG is decoded: the "region" that the crop needs, or "strict": all of it, so that any damage is seen.
+        decode: Decode = Decode::Region, Kind::OneOf { what: "a way to decode", names: Decode::names };
     }
 }

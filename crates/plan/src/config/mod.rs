@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use augment::{Augment, Crop, Interpolation};
 pub use checkpoint::Checkpoint;
-pub use data::{Data, Source};
+pub use data::{Bad, Data, Decode, Order, Source};
 pub use eval::Eval;
 pub use log::Log;
 pub use loss::Loss;
