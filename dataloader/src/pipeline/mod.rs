@@ -126,6 +126,8 @@ impl<'a, M: BatchMemory> Loader<'a, M> {
         let (stop_in, stop) = bounded::<()>(1);
         let ahead = READ_AHEAD_FILES.max(2 * (workers + readers));
         let (task_in, tasks) = bounded::<Task>(ahead);
+        // One queue that every worker takes from. Deques with stealing were tried: both take 0.1 to 0.5 µs of processor time a
+        // task, of an image's 700, and the deques need a way to sleep of their own.
         let (loaded_in, loaded) = bounded::<Loaded>(ahead);
         // Never full: at most one vector a file that waits, is read or is decoded.
         let (spare_in, spare) = bounded::<Vec<u8>>(ahead + workers + readers);
