@@ -122,7 +122,7 @@ async fn start_s3(root: &Path) -> SocketAddr {
     let files = s3s_fs::FileSystem::new(root).expect("a folder");
     let mut builder = S3ServiceBuilder::new(files);
     builder.set_auth(SimpleAuth::from_single(USER, SECRET));
-    let service = builder.build();
+    let service = builder.build().into_shared();
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move {
