@@ -110,6 +110,7 @@ pub(crate) trait Storage: Send + Sync + Debug {
     fn open(&self, path: &str) -> io::Result<Box<dyn Blob>>;
 
     /// What a person calls a file of this storage: its whole path or address.
+    #[cfg_attr(not(feature = "remote"), allow(dead_code))]
     fn name(&self, path: &str) -> String;
 }
 
