@@ -179,7 +179,7 @@ fn what_stays_spoilt_is_an_error_that_says_what_was_tried() {
     let stage = Stage::new();
     let dataset = open(&stage.spec()).expect("opened");
     for fault in faults {
-        stage.bucket.spoil("cat/1.png", fault, 3);
+        stage.bucket.spoil("GET /images/set/train/cat/1.png", fault, 3);
         let said = read(dataset.train.as_ref(), 1).expect_err("spoilt");
         assert!(
             said.contains("s3://images/set/train/cat/1.png") && said.contains("tried 3 times"),

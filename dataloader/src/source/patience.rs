@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use crossbeam::channel::{Receiver, never};
 
 thread_local! {
-    static STOP: RefCell<Receiver<()>> = RefCell::new(never());
+    static STOP: RefCell<Receiver<()>> = const { RefCell::new(never()) };
 }
 
 /// From now on, waits of this thread end when the other end of `stop` is dropped.

@@ -117,6 +117,7 @@ pub(crate) trait Storage: Send + Sync + Debug {
     fn open(&self, path: &str) -> io::Result<Box<dyn Blob>>;
 
     /// What a person calls a file of this storage: its whole path or address.
+    #[cfg_attr(not(feature = "remote"), allow(dead_code))]
     fn name(&self, path: &str) -> String;
 
     /// A text that changes whenever the contents of a file do: a time of change, a hash. `None` where there is none that
