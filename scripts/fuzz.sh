@@ -15,6 +15,8 @@ case $target in
   jpeg_decode) seeds=crates/jpeg/seeds/decode ;;
   jpeg_assemble) seeds=crates/jpeg/seeds/assemble ;;
   segment_index) seeds=crates/jpeg/seeds/segment_index ;;
+  shard_index) seeds=dataloader/seeds/shard_index ;;
+  tar) seeds=dataloader/tests/fixtures ;;
   *) echo "fuzz.sh: no target is called '$target'; see fuzz/Cargo.toml" >&2; exit 2 ;;
 esac
 

@@ -3,7 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use dataloader::{Crop, CropBox, Decode, Encoding, Exif, Filter, Orientation, Preparer, Transform, Wants};
+use dataloader::pack::{PackSpec, pack};
+use dataloader::{
+    Crop, CropBox, DatasetSpec, Decode, Draw, Encoding, Exif, Filter, Orientation, Preparer, Source, SourceKind,
+    Transform, Wants, open,
+};
 use jpeg::{Markers, PixelFormat, Rect, Restart, SegmentIndex, TranscodeOptions, Transcoder};
 use random::Key;
 use serde::Deserialize;
@@ -127,6 +131,44 @@ fn random_crops_are_drawn_in_the_upright_image_also_of_a_part() {
             let part = Encoding::Part { width: 200, height: 136, left: plan.pixels.x, top: plan.pixels.y };
             let (worst, _) = apart(&prepared(&small, part, &applying, key), &found);
             assert!(worst <= 1, "{number} {draw}: {worst} levels in a part");
+        }
+    }
+}
+
+/// Packing drops what cameras write into files, but not how they were held.
+#[test]
+fn packed_photographs_are_turned_as_plain_ones() {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    for (split, class) in [("train", "a"), ("val", "a")] {
+        let class = folder.path().join(split).join(class);
+        fs::create_dir_all(&class).expect("created");
+        for number in 1..=8 {
+            fs::write(class.join(format!("{number}.jpg")), photograph(number)).expect("written");
+        }
+    }
+    let plain = open(&DatasetSpec::folder(folder.path())).expect("a data set");
+    let crop = Crop::RandomResized { scale: [0.08, 1.0], ratio: [0.75, 4.0 / 3.0] };
+    let transform = Transform { crop, exif: Exif::Apply, ..Transform::center(40, 1.0) };
+    let lossless = PackSpec::new(folder.path().join("lossless"));
+    let lossy = PackSpec { quality: Some(95), ..PackSpec::new(folder.path().join("lossy")) };
+    for (spec, allowed) in [(&lossless, 0.1), (&lossy, 4.0)] {
+        pack(&plain, spec, &|_| {}).expect("packed");
+        let packed = DatasetSpec { kind: SourceKind::Shards, ..DatasetSpec::folder(&spec.out) };
+        let packed = open(&packed).expect("a packed data set");
+        for (index, draw) in (0..8).flat_map(|index| (0..4).map(move |draw| (index, draw))) {
+            let key = Key::root(draw).child(index as u64);
+            let wanted = |width: u32, height: u32| {
+                let mut rng = key.child(Draw::Crop as u64).rng();
+                CropBox::random_resized(width, height, [0.08, 1.0], [0.75, 4.0 / 3.0], &mut rng)
+            };
+            let pixels = |source: &dyn Source| {
+                let mut bytes = Vec::new();
+                let wants = Wants::new(&wanted).turned(Exif::Apply);
+                let encoding = source.read(index, wants, &mut bytes).expect("read");
+                prepared(&bytes, encoding, &transform, key)
+            };
+            let (_, mean) = apart(&pixels(packed.train.as_ref()), &pixels(plain.train.as_ref()));
+            assert!(mean <= allowed, "{:?} {index} {draw}: {mean}", spec.out);
         }
     }
 }

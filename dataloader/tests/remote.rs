@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bucket::{Bucket, Fault};
+use dataloader::pack::{PackSpec, pack};
 use dataloader::{
-    Batches, DataError, Dataset, DatasetSpec, LoaderStats, Reason, Source, StorageOptions, Wants, open, with_batches,
+    Batches, DataError, Dataset, DatasetSpec, LoaderStats, Reason, Source, SourceKind, StorageOptions, Wants, open,
+    with_batches,
 };
 use image::ImageFormat;
 use support::{encoded, memory, take, take_counting, training, write_file};
@@ -101,6 +103,32 @@ fn a_bucket_is_read_as_the_folder_that_it_is() {
     let local = open(&DatasetSpec::folder(stage.root.path().join("images/set"))).expect("opened");
     let spec = training(4);
     assert_eq!(take(remote.train.as_ref(), &spec, 5).unwrap(), take(local.train.as_ref(), &spec, 5).unwrap());
+}
+
+/// The tars of a packed set are a WebDataset too.
+#[test]
+fn packed_sets_and_tars_are_read_out_of_a_bucket() {
+    let stage = Stage::new();
+    let plain = open(&DatasetSpec::folder(stage.root.path().join("images/set"))).expect("opened");
+    let packed = stage.root.path().join("images/packed");
+    pack(&plain, &PackSpec::new(&packed), &|_| {}).expect("packed");
+    let spec = training(4);
+    for kind in [SourceKind::Shards, SourceKind::WebDataset] {
+        let local = DatasetSpec {
+            kind,
+            train_dir: "train-{000000..000000}.tar".into(),
+            val_dir: "val-000000.tar".into(),
+            ..DatasetSpec::folder(&packed)
+        };
+        let remote = DatasetSpec { path: "s3://images/packed".into(), storage: stage.spec().storage, ..local.clone() };
+        let (local, remote) = (open(&local).expect("opened"), open(&remote).expect("opened"));
+        assert_eq!(remote.validation.len(), 2 * IMAGES);
+        let seen = take(remote.train.as_ref(), &spec, 5).unwrap();
+        assert_eq!(seen, take(local.train.as_ref(), &spec, 5).unwrap(), "{kind:?}");
+    }
+    let missing = DatasetSpec { kind: SourceKind::Shards, ..stage.spec() };
+    let error = open(&missing).expect_err("not packed").to_string();
+    assert!(error.contains("s3://images/set/train.index") && error.contains("rectify data pack"), "{error}");
 }
 
 #[test]

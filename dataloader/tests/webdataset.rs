@@ -57,6 +57,14 @@ fn bytes(source: &dyn Source, sample: usize) -> Vec<u8> {
     bytes
 }
 
+/// What the order "window" shuffles within.
+#[test]
+fn every_shard_is_a_group() {
+    let folder = with_train(&shard(0..4).finish());
+    write_file(&folder.path().join("train/1.tar"), &shard(4..9).finish());
+    assert_eq!(open(&spec(folder.path())).expect("opened").train.groups(), [4, 9]);
+}
+
 #[test]
 fn shards_of_a_folder_come_in_the_order_of_their_names() {
     let folder = with_train(&shard(0..4).finish());

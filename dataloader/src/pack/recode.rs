@@ -11,6 +11,7 @@ use jpeg::{ColourSpace, Damage, EncodeOptions, Restart, SegmentIndex, TranscodeO
 
 use crate::pixels::crop::Wanted;
 use crate::pixels::decode::{Decoder, PIXEL_BYTES, Rgbx, panic_message};
+use crate::pixels::orientation::{exif_segment, stored_tag};
 use crate::pixels::resample::Resampler;
 use crate::source::shards::Format;
 use crate::{BadImage, CropBox, Decode, Encoding, Reason};
@@ -96,10 +97,11 @@ impl Recoder {
         }
         let everything = |width, height| Wanted::only(CropBox { top: 0, left: 0, height, width }, u32::MAX);
         self.decoder.decode(bytes, encoding, &everything, &mut self.image)?;
+        let turned = turn_of(bytes, encoding);
         let longer = self.image.width.max(self.image.height);
         let reduced = self.lossy.max_side.filter(|&side| side < longer);
         if self.lossy.quality.is_some() || reduced.is_some() {
-            return self.encode(reduced.unwrap_or(longer), longer);
+            return self.encode(reduced.unwrap_or(longer), longer, turned);
         }
         match encoding {
             Encoding::Rgb { width, height } => as_png(bytes, width, height),
@@ -119,11 +121,11 @@ impl Recoder {
             return None;
         }
         let file = self.transcoder.transcode(bytes, &LOSSLESS).ok()?;
-        segmented(file, header.width, header.height)
+        segmented(file, turn_of(bytes, encoding), header.width, header.height)
     }
 
     /// Encodes the decoded image with its longer side at `side` in place of `longer`.
-    fn encode(&mut self, side: u32, longer: u32) -> Result<Recoded, BadImage> {
+    fn encode(&mut self, side: u32, longer: u32, turned: Option<u8>) -> Result<Recoded, BadImage> {
         let (from_width, from_height) = (self.image.width, self.image.height);
         let scaled = |length: u32| (u64::from(length) * u64::from(side)).div_ceil(u64::from(longer)).max(1) as u32;
         let (width, height) = (scaled(from_width), scaled(from_height));
@@ -144,15 +146,28 @@ impl Recoder {
         };
         let unfit = |problem: String| BadImage::new(Reason::Unsupported, problem);
         let file = self.encoder.encode(&rgb, width, height, &options).map_err(|error| unfit(error.to_string()))?;
-        segmented(file, width, height).ok_or_else(|| unfit(format!("{width} x {height} pixels have too many segments")))
+        segmented(file, turned, width, height)
+            .ok_or_else(|| unfit(format!("{width} x {height} pixels have too many segments")))
     }
 }
 
+/// How a photograph is turned, where its EXIF data say that it is: all of them that is kept.
+fn turn_of(bytes: &[u8], encoding: Encoding) -> Option<u8> {
+    let tag = match encoding {
+        Encoding::Rgb { .. } => None,
+        Encoding::File | Encoding::Part { .. } => stored_tag(bytes),
+    }?;
+    (2..=8).contains(&tag).then_some(tag as u8)
+}
+
 /// A JPEG with restart markers and its segment index; `None` where it cannot be cut into segments.
-fn segmented(file: &[u8], width: u32, height: u32) -> Option<Recoded> {
-    let segments = SegmentIndex::of(file).ok()?.to_bytes();
+fn segmented(file: &[u8], turned: Option<u8>, width: u32, height: u32) -> Option<Recoded> {
+    let (start, rest) = file.split_at_checked(2)?;
+    let exif = turned.map(exif_segment);
+    let bytes = [start, exif.as_ref().map_or(&[], |segment| segment.as_slice()), rest].concat();
+    let segments = SegmentIndex::of(&bytes).ok()?.to_bytes();
     let (width, height) = (u16::try_from(width).ok()?, u16::try_from(height).ok()?);
-    Some(Recoded { bytes: file.to_vec(), format: Format::Jpeg, width, height, segments })
+    Some(Recoded { bytes, format: Format::Jpeg, width, height, segments })
 }
 
 fn as_it_is(bytes: &[u8]) -> Result<Recoded, BadImage> {

@@ -6,7 +6,7 @@ mod fast_jpeg;
 pub(crate) mod framing;
 #[cfg(test)]
 mod framings;
-mod orientation;
+pub(crate) mod orientation;
 #[cfg(test)]
 mod photograph;
 pub(crate) mod probe;

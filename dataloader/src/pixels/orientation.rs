@@ -31,7 +31,7 @@ impl Exif {
     pub fn orientation(self, file: &[u8]) -> Orientation {
         match self {
             Exif::Ignore => Orientation::UPRIGHT,
-            Exif::Apply => tiff(file).and_then(orientation_tag).map_or(Orientation::UPRIGHT, Orientation::of_tag),
+            Exif::Apply => stored_tag(file).map_or(Orientation::UPRIGHT, Orientation::of_tag),
         }
     }
 }
@@ -103,6 +103,18 @@ impl Orientation {
             mirror(image, columns);
         }
     }
+}
+
+/// The number of the orientation in a file's EXIF data, where there is one.
+pub(crate) fn stored_tag(file: &[u8]) -> Option<u32> {
+    tiff(file).and_then(orientation_tag)
+}
+
+/// The APP1 segment of a JPEG whose EXIF data hold this orientation and nothing else.
+pub(crate) fn exif_segment(tag: u8) -> [u8; 36] {
+    let mut segment = *b"\xFF\xE1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\0\0\0\0\0\0\0";
+    segment[29] = tag;
+    segment
 }
 
 /// The TIFF structure with a file's EXIF data: of a JPEG (APP1), a PNG (eXIf) or a WebP (EXIF).
@@ -208,6 +220,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn an_exif_segment_says_what_it_was_made_of() {
+        for tag in 1..=8 {
+            let file = [&[0xFF, 0xD8][..], &exif_segment(tag), &[0xFF, 0xD9]].concat();
+            assert_eq!(stored_tag(&file), Some(tag.into()));
+        }
+    }
 
     /// Where the pixel of an upright image is stored is where a box of one pixel is.
     #[test]

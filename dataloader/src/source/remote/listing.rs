@@ -34,6 +34,12 @@ impl Identity {
         same && self.bytes == meta.size
     }
 
+    /// A text that is another one for an object that replaces this.
+    pub(super) fn version(&self) -> String {
+        let tag = self.tag.as_deref().unwrap_or_default();
+        format!("{} bytes, tag {tag}, changed at {} s", self.bytes, self.modified_s)
+    }
+
     /// A tag that the storage may be asked to match: a weak one matches nothing (RFC 9110, section 13.1.1).
     pub(super) fn strong_tag(&self) -> Option<String> {
         self.tag.clone().filter(|tag| !tag.starts_with("W/"))

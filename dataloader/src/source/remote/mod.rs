@@ -152,6 +152,12 @@ impl Storage for Remote {
     fn name(&self, path: &str) -> String {
         format!("{}/{path}", self.url).trim_end_matches('/').to_owned()
     }
+
+    /// What the storage said of the object when it was listed or looked at.
+    fn version(&self, path: &str) -> Option<String> {
+        let key = self.key(path).ok()?;
+        self.shared.known().get(key.as_ref()).map(|identity| identity.version())
+    }
 }
 
 /// One object, as it was when it was listed or opened.

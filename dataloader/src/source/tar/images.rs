@@ -16,8 +16,8 @@ const MAX_OPEN: usize = 256;
 /// One split of images in tars.
 pub(crate) struct TarImages {
     shelf: Shelf,
-    /// The first sample of each archive.
-    firsts: Vec<usize>,
+    /// Where the samples of each archive end.
+    ends: Vec<usize>,
     samples: Samples,
     classes: Arc<[String]>,
 }
@@ -25,16 +25,16 @@ pub(crate) struct TarImages {
 impl TarImages {
     /// The samples of all shards, one shard after the other.
     pub(crate) fn new(storage: Arc<dyn Storage>, shards: &[Shard], classes: Arc<[String]>) -> TarImages {
-        let (mut firsts, mut samples) = (Vec::new(), Samples::default());
+        let (mut ends, mut samples) = (Vec::new(), Samples::default());
         for shard in shards {
-            firsts.push(samples.len());
             samples.append(&shard.found.samples);
+            ends.push(samples.len());
         }
-        TarImages { shelf: Shelf::new(storage, shards, MAX_OPEN), firsts, samples, classes }
+        TarImages { shelf: Shelf::new(storage, shards, MAX_OPEN), ends, samples, classes }
     }
 
     fn shard(&self, index: usize) -> usize {
-        self.firsts.partition_point(|&first| first <= index) - 1
+        self.ends.partition_point(|&end| end <= index)
     }
 }
 
@@ -49,6 +49,10 @@ impl Source for TarImages {
 
     fn label(&self, index: usize) -> u32 {
         self.samples.labels[index]
+    }
+
+    fn groups(&self) -> &[usize] {
+        &self.ends
     }
 
     fn name(&self, index: usize) -> Cow<'_, str> {
