@@ -30,7 +30,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 HERE = pathlib.Path(__file__).resolve().parent
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "rectify"
 PEERS = ["dali", "torchvision-pil", "torchvision-io", "simplejpeg", "spdl", "timm"]
-PACKAGES = ["torch", "torchvision", "nvidia-dali-cuda120", "nvidia-nvimgcodec-cu12", "simplejpeg", "spdl", "opencv-python-headless", "timm"]
+PACKAGES = ["torch", "torchvision", "nvidia-dali-cuda120", "nvidia-nvimgcodec-cu12", "simplejpeg", "spdl", "opencv-python-headless", "timm", "pillow<13"]
 # What libraries must not do: start threads of their own beside the workers that are counted.
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
