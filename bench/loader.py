@@ -72,8 +72,9 @@ def check(batch):
     values = np.asarray(batch.as_array() if hasattr(batch, "as_array") else batch)
     if values.shape != (64, 3, 224, 224) or values.dtype != np.float32:
         sys.exit(f"its batches are {values.shape} of {values.dtype}")
-    # (0 - 0.485) / 0.229 = -2.1 is the darkest red, (1 - 0.406) / 0.225 = 2.64 the brightest blue.
-    if not (-2.2 < values.min() < -0.5 and 0.5 < values.max() < 2.7):
+    # (0 - 0.485) / 0.229 = -2.1 is the darkest red, (1 - 0.406) / 0.225 = 2.64 the brightest blue; erased rectangles hold
+    # normal noise, of which six deviations are never seen.
+    if not (-6 < values.min() < -0.5 and 0.5 < values.max() < 6):
         sys.exit(f"its values lie in {values.min():.2f} to {values.max():.2f}: not normalised")
 
 
