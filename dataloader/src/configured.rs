@@ -8,7 +8,7 @@ use plan::config::{self, Config, EvalCropMode, Interpolation, Source, TrainInter
 
 use crate::augment::{Augment, ColorJitter, EraseMode, Policy, RandomErasing, Sampling};
 use crate::{
-    BadPolicy, Border, Crop, DatasetSpec, Decode, Exif, Filter, MixMode, Mixing, Order, Pixels, SourceKind,
+    BadPolicy, Border, Crop, DatasetSpec, Decode, Exif, Filter, LoaderSpec, MixMode, Mixing, Order, Pixels, SourceKind,
     StorageOptions, Transform,
 };
 
@@ -103,6 +103,37 @@ impl Transform {
             augment: Augment::default(),
             exif: if config.data.exif_orientation { Exif::Apply } else { Exif::Ignore },
             pixels: Pixels::F32 { mean: mean.map(|value| value as f32), std: std.map(|value| value as f32) },
+        }
+    }
+}
+
+impl LoaderSpec {
+    /// The training stream of a config, for images of `size` × `size` pixels: of one process, from the first step on.
+    ///
+    /// # Errors
+    /// When the config asks for an augmentation that there is not.
+    pub fn training(config: &Config, size: u32, micro_batch: usize) -> Result<LoaderSpec, ConfigError> {
+        Ok(LoaderSpec {
+            order: Order::configured(config),
+            repeats: config.augment.repeats,
+            transform: Transform::training(config, size)?,
+            sizes: config.augment.sizes.clone(),
+            global_batch: config.train.batch_size,
+            bad: BadPolicy::training(config),
+            ..LoaderSpec::evaluation(config, size, micro_batch)
+        })
+    }
+
+    /// The evaluation of a config, for images of `size` × `size` pixels: all of a split by one process.
+    pub fn evaluation(config: &Config, size: u32, micro_batch: usize) -> LoaderSpec {
+        LoaderSpec {
+            seed: config.seed,
+            workers: config.data.workers,
+            pin_workers: config.data.pin_workers,
+            readers: config.data.readers,
+            decode: Decode::configured(config),
+            bad: BadPolicy::evaluation(config),
+            ..LoaderSpec::once(Transform::evaluation(config, size), micro_batch)
         }
     }
 }

@@ -118,7 +118,7 @@ fn random_crops_are_drawn_in_the_upright_image_also_of_a_part() {
             assert!(worst <= 2 && mean <= 0.3, "{number} {draw}: {worst} {mean}");
 
             // What a source does that reads only the segments of the crop: the box in the stored image comes from the draws.
-            let mut rng = key.child(dataloader::Draw::Crop as u64).rng();
+            let mut rng = key.child(Draw::Crop as u64).rng();
             let drawn = CropBox::random_resized(width, height, [0.08, 1.0], [0.75, 4.0 / 3.0], &mut rng);
             let of = |w: u32, h: u32| {
                 assert_eq!((w, h), (width, height), "told of the upright image");

@@ -22,7 +22,7 @@ pub struct Sheet {
     pub image: RgbImage,
     /// How many samples it shows: fewer than were asked for where the order ends before.
     pub images: usize,
-    /// How many bad images were met and replaced.
+    /// How many bad images were met, and replaced or left out.
     pub bad: u64,
 }
 
@@ -90,7 +90,9 @@ pub fn draw(source: &dyn Source, spec: &LoaderSpec, images: usize) -> Result<She
     let (width, height) = layout.sheet(tiles.len());
     let mut image = RgbImage::from_pixel(width, height, PAPER);
     for (place, (picture, label)) in tiles.iter().enumerate() {
-        draw_tile(&mut image, layout, place, picture, &source.classes()[*label as usize]);
+        // A bad image that the config leaves out is black, and of no class.
+        let class = usize::try_from(*label).ok().and_then(|label| source.classes().get(label));
+        draw_tile(&mut image, layout, place, picture, class.map_or("left out", String::as_str));
     }
     Ok(Sheet { image, images: tiles.len(), bad: stats.bad_total() })
 }

@@ -72,6 +72,12 @@ impl LoaderSpec {
         self.micro_batch * self.sizes().largest().image_bytes()
     }
 
+    /// Rows and columns of the images of a step, over a source of `len` samples.
+    pub fn size_at(&self, step: u64, len: usize) -> u32 {
+        let sizes = self.sizes();
+        sizes.transform(sizes.stage_at(step * self.global_batch as u64, len.max(1) as u64)).size
+    }
+
     /// The sizes of its batches.
     pub(crate) fn sizes(&self) -> Sizes {
         Sizes::new(self)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use dataloader::{DatasetSpec, LoaderSpec, Order, Transform, open, show};
+use dataloader::{DatasetSpec, LoaderSpec, open, show};
 use world::Exit;
 
 use crate::dataset::configured;
@@ -50,15 +50,17 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let dataset = open(&DatasetSpec::configured(&config))?;
     let model = plan::models::configured(&config.model, dataset.train.classes().len());
     let size = model.context("[model] of the recipe")?.image_size() as u32;
-    let (source, order, transform) = match arguments.val {
-        false => (&dataset.train, Order::Shuffled, Transform::training(&config, size)?),
-        true => (&dataset.validation, Order::Sequential, Transform::evaluation(&config, size)),
-    };
     // The stream does not depend on how a global batch is cut.
     let global_batch = config.train.batch_size;
     let batch = (1..=BATCH.min(global_batch)).rev().find(|part| global_batch.is_multiple_of(*part)).unwrap_or(1);
-    let once = LoaderSpec::once(transform, batch);
-    let spec = LoaderSpec { seed: config.seed, order, global_batch, start_step: arguments.step, ..once };
+    let (source, mut spec) = match arguments.val {
+        false => (&dataset.train, LoaderSpec::training(&config, size, batch)?),
+        true => (&dataset.validation, LoaderSpec::evaluation(&config, size, batch)),
+    };
+    spec.start_step = arguments.step;
+    // A sheet has tiles of one size: that of its first step.
+    let size = spec.size_at(arguments.step, source.len());
+    (spec.transform.size, spec.sizes) = (size, Vec::new());
     let sheet = show::draw(source.as_ref(), &spec, arguments.images)?;
     let out = &arguments.out;
     let format = image::ImageFormat::Png;
@@ -67,7 +69,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let split = if arguments.val { "validation" } else { "training" };
     println!("{}: {} {split} images of {size}×{size}, a sheet of {width}×{height}", out.display(), sheet.images);
     if sheet.bad > 0 {
-        eprintln!("{} bad images were met and replaced; rectify-data verify lists them", sheet.bad);
+        eprintln!("{} bad images were met, and replaced or left out; rectify-data verify lists them", sheet.bad);
     }
     Ok(Exit::Done)
 }
