@@ -33,11 +33,12 @@ impl AdamW {
     pub fn step(&mut self, parameters: &Parameters, learning_rate: f64, finished_steps: u64) {
         let t = (finished_steps + 1) as f64;
         let (beta1, beta2) = self.betas;
-        let step_size = learning_rate / (1.0 - beta1.powf(t));
         let second_scale = (1.0 - beta2.powf(t)).sqrt();
         no_grad(|| {
             for (group, moments) in parameters.groups().iter().zip(&mut self.moments) {
                 let (mut values, grads) = (group.values.shallow_clone(), &group.grads);
+                let learning_rate = learning_rate * group.lr_scale;
+                let step_size = learning_rate / (1.0 - beta1.powf(t));
                 if group.weight_decay {
                     let _ = values.g_mul_scalar_(1.0 - learning_rate * self.weight_decay);
                 }

@@ -74,7 +74,7 @@ pub fn train(
     let telemetry = Telemetry::new(recorder, &stats);
     introduce(&telemetry, &plan, &chosen, aside, threads);
 
-    let image_size = plan.model.image_size();
+    let image_size = plan.model.image_size;
     let validation_stats = LoaderStats::new();
     let validation = loading::validation_spec(&plan, communicator, &folder);
     let mut training = Training {

@@ -8,7 +8,7 @@ use plan::config::Bad;
 
 use crate::checkpoint::RunState;
 use crate::classification::{Accuracy, Classification, ImageBatch};
-use crate::data_parallel::average_gradients;
+use crate::data_parallel::{average_buffers, average_gradients};
 use crate::divergence::Divergence;
 use crate::evaluation::Evaluation;
 use crate::failure::Failure;
@@ -142,6 +142,7 @@ impl Training<'_> {
 
     fn evaluate(&mut self, state: &TrainState) -> Result<Accuracy, Failure> {
         self.divergence.check(self.plan)?;
+        average_buffers(self.communicator, state.model.parameters(), state.step)?;
         let (accuracy, took) = self.evaluation.run(&state.model, self.task, self.communicator)?;
         self.telemetry.record_evaluation(state.step, self.plan, &accuracy, took);
         Ok(accuracy)
@@ -160,6 +161,7 @@ impl Training<'_> {
     fn save(&mut self, state: &mut TrainState, accuracy: Option<Accuracy>) -> Result<(), Failure> {
         self.divergence.check(self.plan)?;
         state.share_loss(self.communicator)?;
+        average_buffers(self.communicator, state.model.parameters(), state.step)?;
         self.telemetry.clock.enter(Time::Checkpoint);
         self.saving.save(state, RunState::of(state, self.plan, accuracy, self.telemetry.seconds()));
         self.telemetry.clock.leave();

@@ -63,7 +63,9 @@ impl Snapshot {
             views.into_iter().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
         });
         let optimizer = copies.collect();
-        Snapshot::of(state, parameters.views(&on_host(&values)), optimizer)
+        let buffers = parameters.buffers().iter().map(|(name, tensor)| (name.clone(), host_copy(tensor)));
+        let named = parameters.views(&on_host(&values)).into_iter().chain(buffers).collect();
+        Snapshot::of(state, named, optimizer)
     }
 
     /// A snapshot of tensors that nobody else changes.
@@ -84,5 +86,9 @@ impl Snapshot {
 
 /// Copies that later steps do not change.
 fn on_host(buffers: &[Tensor]) -> Vec<Tensor> {
-    buffers.iter().map(|buffer| buffer.detach().to_device(Device::Cpu).copy()).collect()
+    buffers.iter().map(host_copy).collect()
+}
+
+fn host_copy(buffer: &Tensor) -> Tensor {
+    buffer.detach().to_device(Device::Cpu).copy()
 }
