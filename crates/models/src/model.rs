@@ -48,8 +48,31 @@ impl Model {
         device: Device,
         kind: Kind,
     ) -> Result<Model, ModelError> {
+        Model::build(spec, grouping.into(), Some(key), device, kind)
+    }
+
+    /// As [`Model::with_kind`], but what would be drawn is 0: for values that come from elsewhere, at no cost of drawing.
+    ///
+    /// # Errors
+    /// As [`Model::new`].
+    pub fn empty(
+        spec: &ModelSpec,
+        grouping: impl Into<Grouping>,
+        device: Device,
+        kind: Kind,
+    ) -> Result<Model, ModelError> {
+        Model::build(spec, grouping.into(), None, device, kind)
+    }
+
+    fn build(
+        spec: &ModelSpec,
+        grouping: Grouping,
+        key: Option<Key>,
+        device: Device,
+        kind: Kind,
+    ) -> Result<Model, ModelError> {
         check(spec)?;
-        let mut declarations = Declarations::new(grouping.into(), &spec.architecture, &spec.activations);
+        let mut declarations = Declarations::new(grouping, &spec.architecture, &spec.activations);
         let network: Box<dyn Network> = match &spec.architecture {
             Architecture::Vit(vit) => {
                 check_vit(vit)?;
