@@ -145,7 +145,9 @@ impl Board {
 
     /// Takes the bars away.
     pub fn close(&mut self) {
-        self.running.clear();
+        for running in std::mem::take(&mut self.running).into_values() {
+            running.bar.into_iter().for_each(|bar| bar.finish_and_clear());
+        }
         self.whole.take().into_iter().for_each(|bar| bar.finish_and_clear());
     }
 

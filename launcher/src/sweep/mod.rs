@@ -82,12 +82,12 @@ impl Sweep {
 
         let own = cells::own_values(&plan::load(&file.config, &[]).map_err(Ending::config)?);
         let crossed = cells::cross(&file, &own);
-        let baseline = cells::baseline(&file, &crossed).map_err(Ending::config)?;
         let mut cells = Vec::with_capacity(crossed.len());
-        for cell in crossed {
+        for cell in &crossed {
             let config = cell.config(&file).map_err(Ending::config)?;
-            cells.push((cell, config));
+            cells.push((cell.clone(), config));
         }
+        let baseline = cells::baseline(&file, &crossed).map_err(Ending::config)?;
         Ok(Sweep { file, folder: SweepFolder { root }, cells, baseline })
     }
 
@@ -120,6 +120,7 @@ impl Sweep {
     fn listing(&self, planned: &[Planned]) -> String {
         let (mut done, mut left, mut waiting) = (Vec::new(), 0.0, 0);
         let mut text = String::new();
+        let width = planned.iter().map(|cell| cell.cell.name.len()).max().unwrap_or(0);
         for cell in planned {
             let state = match self.standing(cell) {
                 Standing::Finished(summary) => {
@@ -135,7 +136,7 @@ impl Sweep {
                     }
                 }
             };
-            text.push_str(&format!("  {:<64} {:>9} steps  {state}\n", cell.cell.name, cell.steps));
+            text.push_str(&format!("  {:<width$} {:>9} steps  {state}\n", cell.cell.name, cell.steps));
         }
         let lanes = self.file.at_a_time;
         let (pace, source) = match estimate::pace(&done) {
