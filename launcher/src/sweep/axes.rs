@@ -142,6 +142,9 @@ fn activations(reader: &Reader<'_>, table: &dyn TableLike, item: &Item) -> Resul
 
 /// One activation for every combination of starts.
 fn starts(reader: &Reader<'_>, table: &dyn TableLike, line: usize) -> Result<Vec<Choice>, ConfigError> {
+    if table.is_empty() {
+        return Err(reader.bad(line, "activations", "a table with `name`", "an empty one", Vec::new()));
+    }
     let mut tables = vec![InlineTable::new()];
     for (key, item) in table.iter() {
         let whole = format!("activations.{key}");
@@ -158,6 +161,9 @@ fn starts(reader: &Reader<'_>, table: &dyn TableLike, line: usize) -> Result<Vec
             return Err(reader.bad(line, &whole, "a value", &shown(item), Vec::new()));
         };
         let values: Vec<&Value> = value.as_array().map_or(vec![value], |array| array.iter().collect());
+        if values.is_empty() {
+            return Err(reader.bad(line, &whole, "a value, or an array of at least one", "[]", Vec::new()));
+        }
         let with = |table: &InlineTable, value: &Value| {
             let mut table = table.clone();
             table.insert(key, bare(value));
@@ -270,6 +276,8 @@ mod tests {
         refused("seeds = [1,\n -2]", &["s.toml:3: `seeds`", "found -2"]);
         refused("seeds = [1, 2,\n 1]", &["s.toml:3: `seed`", "on line 2"]);
         refused("activations = ['gelu', 'gelu']", &["differ"]);
+        refused("activations = [{ name = 'crrelu', epsilon = [] }]", &["s.toml:2: `activations.epsilon`"]);
+        refused("activations = ['gelu', {}]", &["s.toml:2: `activations`", "empty"]);
         refused("activations = [3]", &["names of activations"]);
         refused("[axes]\nseed = [1]", &["s.toml:3: `axes.seed`", "`seeds`"]);
         refused("[axes]\nmodel.activation.epsilon = [1]", &["s.toml:3", "`activations`"]);

@@ -60,8 +60,10 @@ pub trait Listener {
     fn started(&mut self, job: usize);
     /// Its rank 0 told something.
     fn event(&mut self, job: usize, event: &metrics::Event);
+    /// A job could not be started.
+    fn refused(&mut self, job: usize, error: &anyhow::Error);
     /// It is gone.
-    fn ended(&mut self, job: usize, end: End) -> anyhow::Result<()>;
+    fn ended(&mut self, job: usize, end: End);
     /// A stop was asked for, is enforced, or is enforced by force.
     fn stopping(&mut self, action: Action);
     /// Some time passed.
@@ -117,17 +119,23 @@ impl Crew {
     pub fn run(&mut self, jobs: &[Job], listener: &mut dyn Listener) -> anyhow::Result<()> {
         let mut waiting: VecDeque<usize> = (0..jobs.len()).collect();
         let mut running: Vec<Running> = Vec::new();
-        let outcome = 'all: loop {
+        let outcome = loop {
+            let mut failed = false;
             while let Some(lane) = self.lanes.free(running.iter().map(|one| one.lane)) {
-                if self.stopping.asked() {
+                if self.stopping.asked() || (failed && self.on_failure == OnFailure::StartNoMore) {
                     waiting.clear();
                 }
                 let Some(job) = waiting.pop_front() else { break };
                 match self.start(job, lane, &jobs[job]) {
-                    Ok(started) => running.push(started),
-                    Err(error) => break 'all Err(error),
+                    Ok(started) => {
+                        running.push(started);
+                        listener.started(job);
+                    }
+                    Err(error) => {
+                        failed = true;
+                        listener.refused(job, &error);
+                    }
                 }
-                listener.started(job);
             }
             if running.is_empty() {
                 break Ok(());
@@ -217,7 +225,7 @@ impl Crew {
         }
         running.retain(|one| !ends.iter().any(|(job, _)| *job == one.job));
         for (job, end) in &ends {
-            listener.ended(*job, *end)?;
+            listener.ended(*job, *end);
         }
         Ok(ends.iter().any(|(_, end)| matches!(end, End::Failed(_))))
     }

@@ -205,3 +205,35 @@ fn epsilon_start(config: &Config) -> Option<f64> {
     let index = spec.activation.parameters().iter().position(|parameter| parameter.name == "epsilon")?;
     spec.values.get(index).copied()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// The sweeps among the configs that ship: those that name a config.
+    fn shipped() -> Vec<PathBuf> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/paper");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let is_sweep = |file: &PathBuf| std::fs::read_to_string(file).unwrap().contains("\nconfig = ");
+        files.filter(is_sweep).collect()
+    }
+
+    #[test]
+    fn every_sweep_that_ships_has_cells_that_can_be_run() {
+        assert!(shipped().len() >= 2);
+        for path in shipped() {
+            let file = file::read(&path).unwrap_or_else(|error| panic!("{error}"));
+            let own = cells::own_values(&plan::load(&file.config, &[]).unwrap());
+            let all = cells::cross(&file, &own);
+            assert!(cells::baseline(&file, &all).unwrap().is_some(), "{}", path.display());
+            let facts = DataFacts { train_samples: 50_000, val_samples: 10_000, num_classes: 10 };
+            for (cell, nproc) in all.iter().flat_map(|cell| [1, 2, 4].map(|nproc| (cell, nproc))) {
+                let config = cell.config(&file).unwrap_or_else(|error| panic!("{error}"));
+                let planned = cell.plan(config, facts, nproc, &path).unwrap_or_else(|error| panic!("{error}"));
+                assert_eq!((planned.config.model.image_size, planned.config.model.patch_size), (Some(32), Some(4)));
+            }
+        }
+    }
+}

@@ -129,7 +129,15 @@ impl Listener for Show<'_> {
         self.board.event(job, event);
     }
 
-    fn ended(&mut self, job: usize, end: End) -> anyhow::Result<()> {
+    fn refused(&mut self, job: usize, error: &anyhow::Error) {
+        let planned = self.cells[job];
+        self.board.begin(job, &planned.cell.name, planned.flops, planned.steps);
+        self.board.end(job, None);
+        self.board.print(&format!("failed: {}: {error:#}", planned.cell.name));
+        self.failed.push((planned.cell.name.clone(), 1));
+    }
+
+    fn ended(&mut self, job: usize, end: End) {
         let planned = self.cells[job];
         let name = &planned.cell.name;
         let end = match (end, self.sweep.standing(planned)) {
@@ -139,8 +147,11 @@ impl Listener for Show<'_> {
                 let top1 = summary.top1.map_or(String::new(), |top1| format!("top-1 {top1:.2} %, "));
                 self.board.print(&format!("done: {name}: {top1}{}", duration(summary.wall_seconds)));
                 self.done += 1;
-                self.sweep.write_tables()?;
-                return Ok(());
+                // Cells that run must not end for the sake of a table, which is written again at the end.
+                if let Err(error) = self.sweep.write_tables() {
+                    self.board.print(&format!("warning: {error:#}"));
+                }
+                return;
             }
             // It ended well and is not finished: its folder does not hold what it should.
             (End::Done, _) => End::Failed(1),
@@ -156,7 +167,6 @@ impl Listener for Show<'_> {
             }
             _ => self.board.print(&format!("stopped: {name}")),
         }
-        Ok(())
     }
 
     fn stopping(&mut self, action: Action) {
