@@ -8,6 +8,7 @@ pub mod data_parallel;
 pub mod divergence;
 pub mod evaluation;
 pub mod failure;
+mod footprint;
 pub mod gradients;
 mod loading;
 pub mod logging;
