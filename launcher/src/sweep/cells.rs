@@ -45,7 +45,7 @@ pub fn own_values(config: &Config) -> [Axis; 3] {
         key: key.to_owned(),
         choices: vec![Choice { label, given: Override { set: String::new(), line: None } }],
     };
-    let activation = config.model.activation.as_ref().map_or("own".to_owned(), |activation| activation.name.clone());
+    let activation = config.model.activation.as_ref().map_or("own".to_owned(), |activation| activation.words());
     [one(MODEL, config.model.name.clone()), one(ACTIVATION, activation), one(SEED, config.seed.to_string())]
 }
 
@@ -108,7 +108,7 @@ impl Cell {
     /// [`ConfigError`] where batch and ranks do not fit, or there is no such augmentation.
     pub fn plan(&self, config: Config, facts: DataFacts, nproc: usize, path: &Path) -> Result<Planned, ConfigError> {
         let plan = Plan::resolve(config, facts, nproc).map_err(|error| self.blame(error, path))?;
-        Transform::training(&plan.config, plan.model.image_size() as u32).map_err(|error| self.blame(error, path))?;
+        Transform::training(&plan.config, plan.model.image_size as u32).map_err(|error| self.blame(error, path))?;
         let evaluations = match plan.eval.steps {
             0.0 => 1.0,
             steps => (plan.total_steps as f64 / steps).ceil(),
@@ -116,7 +116,7 @@ impl Cell {
         // Backward takes about twice what forward does.
         let passes =
             3.0 * (plan.total_steps as f64 * plan.global_batch as f64) + evaluations * facts.val_samples as f64;
-        let flops = passes * plan::models::flops(&plan.model) as f64;
+        let flops = passes * plan.model.flops() as f64;
         Ok(Planned { cell: self.clone(), steps: plan.total_steps, config: plan.config, flops })
     }
 
@@ -241,7 +241,7 @@ mod tests {
         }
         assert!(alike.windows(2).all(|pair| pair[0] == pair[1]));
         let epsilons: Vec<Option<f64>> =
-            configs.iter().map(|config| config.model.activation.as_ref().unwrap().epsilon).collect();
+            configs.iter().map(|config| config.model.activation.as_ref().unwrap().default.epsilon).collect();
         assert_eq!(epsilons, [None, Some(-0.1), Some(0.2)]);
     }
 
@@ -267,7 +267,7 @@ mod tests {
         let planned = cell.plan(cell.config(&file).unwrap(), FACTS, 2, &file.path).unwrap();
         assert_eq!(planned.steps, 20);
         let model = plan::models::configured(&planned.config.model, 10).unwrap();
-        let passes = planned.flops / plan::models::flops(&model) as f64;
+        let passes = planned.flops / model.flops() as f64;
         assert!((passes - (3.0 * 20.0 * 64.0 + 2.0 * 100.0)).abs() < 1e-6, "two evaluations of 100 images: {passes}");
         let (_folder, file) = sweep("set = [\n'train.batch_size=63']");
         let cell = &cells(&file)[0];

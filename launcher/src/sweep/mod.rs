@@ -201,7 +201,7 @@ impl Sweep {
 /// The ε that a config's activation starts from; `None` where it has none.
 fn epsilon_start(config: &Config) -> Option<f64> {
     let model = plan::models::configured(&config.model, 1).ok()?;
-    let spec = model.activation();
+    let spec = model.activations.default;
     let index = spec.activation.parameters().iter().position(|parameter| parameter.name == "epsilon")?;
     spec.values.get(index).copied()
 }

@@ -1,7 +1,6 @@
 //! What a family of networks says about itself from its sizes alone, and the checks of sizes that families share.
 
 use super::BadModel;
-use crate::config;
 
 /// What goes into a network and comes out of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
