@@ -88,12 +88,14 @@ impl Draft {
 
     /// `activation = "gelu"` means `activation = { name = "gelu" }`; one spelling is enough from here on.
     fn spell_out_activation(&mut self) {
-        let Some(activation) = self.table.get_mut("model").and_then(|model| model.get_mut("activation")) else {
-            return;
-        };
-        if activation.is_str() {
-            let name = std::mem::replace(activation, Value::Table(Table::new()));
-            activation.as_table_mut().expect("just made").insert("name".to_owned(), name);
+        for section in ["model", "distillation"] {
+            let Some(activation) = self.table.get_mut(section).and_then(|section| section.get_mut("activation")) else {
+                continue;
+            };
+            if activation.is_str() {
+                let name = std::mem::replace(activation, Value::Table(Table::new()));
+                activation.as_table_mut().expect("just made").insert("name".to_owned(), name);
+            }
         }
     }
 
