@@ -42,7 +42,7 @@ pub fn data(config: &Config) -> Result<(DataFacts, String), Ending> {
 /// Without facts only what does not depend on the data is checked.
 pub fn plan(config: Config, facts: Option<DataFacts>, nproc: usize) -> Result<String, Ending> {
     let plan = Plan::resolve(config, facts.unwrap_or(ELSEWHERE), nproc).map_err(Ending::config)?;
-    Transform::training(&plan.config, plan.model.image_size() as u32).map_err(Ending::config)?;
+    Transform::training(&plan.config, plan.model.image_size as u32).map_err(Ending::config)?;
     let steps = facts.map_or(String::new(), |_| format!("{} steps of ", plan.total_steps));
     Ok(format!("{}, {steps}{} images, {} on each rank", plan.config.model.name, plan.global_batch, plan.rank_batch))
 }

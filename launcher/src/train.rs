@@ -109,7 +109,7 @@ impl Run {
             name: config.name.clone(),
             config: arguments.config.clone(),
             sets: arguments.sets.clone(),
-            activation: config.model.activation.as_ref().map(|activation| activation.name.clone()),
+            activation: config.model.activation.as_ref().map(|activations| activations.default.name.clone()),
             flags: vec![
                 ("--run-dir", Some(dir.to_string_lossy().into_owned())),
                 ("--metrics-port", arguments.metrics_port.map(|port| port.to_string())),

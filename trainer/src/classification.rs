@@ -122,7 +122,7 @@ mod tests {
     fn skipped_images_count_nowhere() {
         let model = small::model();
         let task = Classification { seed: 1, loss: Loss::CrossEntropy { smoothing: 0.1 }, mixing: None, teacher: None };
-        let side = small::plan().model.image_size() as i64;
+        let side = small::plan().model.image_size as i64;
         tch::manual_seed(3);
         let some = Tensor::rand([2, 3, side, side], (Kind::Float, Device::Cpu));
         let zeros = Tensor::zeros([1, 3, side, side], (Kind::Float, Device::Cpu));

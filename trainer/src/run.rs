@@ -83,7 +83,7 @@ pub fn train(
         mixing: Mixing::configured(&plan.config),
         teacher: load_teacher(&plan, communicator)?,
     };
-    let image_size = plan.model.image_size();
+    let image_size = plan.model.image_size;
     let validation_stats = LoaderStats::new();
     let validation = loading::validation_spec(&plan, communicator, &folder);
     let mut training = Training {
@@ -140,7 +140,7 @@ fn use_threads(config: &plan::Config, world: &World) -> usize {
 
 fn initial_state(plan: &Plan) -> Result<TrainState, Failure> {
     let key = Key::root(plan.config.seed).child(Purpose::Init as u64);
-    let model = Model::new(&plan.model, plan.config.optimizer.decay, key, Device::Cpu)?;
+    let model = Model::new(&plan.model, &plan.config.optimizer, key, Device::Cpu)?;
     let optimizer = optimizer::new(&plan.config.optimizer, model.parameters());
     let ema = Ema::new(&plan.config.ema, model.parameters());
     Ok(TrainState::new(model, optimizer, ema))

@@ -8,7 +8,7 @@ use plan::config::Bad;
 
 use crate::checkpoint::RunState;
 use crate::classification::{Classification, ImageBatch};
-use crate::data_parallel::average_gradients;
+use crate::data_parallel::{average_buffers, average_gradients};
 use crate::divergence::Divergence;
 use crate::evaluation::{Evaluated, Evaluation};
 use crate::failure::Failure;
@@ -147,6 +147,7 @@ impl Training<'_> {
 
     fn evaluate(&mut self, state: &TrainState) -> Result<Evaluated, Failure> {
         self.divergence.check(self.plan)?;
+        average_buffers(self.communicator, state.model.parameters(), state.step)?;
         let scores = self.evaluation.run(state, self.task, self.communicator)?;
         self.telemetry.record_evaluation(state.step, self.plan, &scores);
         Ok(scores)
@@ -165,6 +166,7 @@ impl Training<'_> {
     fn save(&mut self, state: &mut TrainState, scores: Option<Evaluated>) -> Result<(), Failure> {
         self.divergence.check(self.plan)?;
         state.share_loss(self.communicator)?;
+        average_buffers(self.communicator, state.model.parameters(), state.step)?;
         self.telemetry.clock.enter(Time::Checkpoint);
         self.saving.save(state, RunState::of(state, self.plan, scores, self.telemetry.seconds()));
         self.telemetry.clock.leave();

@@ -1,6 +1,5 @@
 //! The layers that networks share: linear maps, layer normalisation, attention, the two-layer perceptron.
 
-use plan::models::ActivationSpec;
 use tch::Tensor;
 
 use crate::activation::Activation;
@@ -21,7 +20,7 @@ pub struct Linear {
 
 impl Linear {
     /// Declares `name.weight` and `name.bias`.
-    pub fn declare(declarations: &mut Declarations, name: &str, inputs: i64, outputs: i64) -> Linear {
+    pub fn declare(declarations: &mut Declarations<'_>, name: &str, inputs: i64, outputs: i64) -> Linear {
         Linear {
             weight: declarations.weight(format!("{name}.weight"), &[outputs, inputs], WEIGHT),
             bias: declarations.weight(format!("{name}.bias"), &[outputs], ZEROS),
@@ -46,7 +45,7 @@ impl LayerNorm {
     const EPS: f64 = 1e-6;
 
     /// Declares `name.weight` and `name.bias`.
-    pub fn declare(declarations: &mut Declarations, name: &str, width: i64) -> LayerNorm {
+    pub fn declare(declarations: &mut Declarations<'_>, name: &str, width: i64) -> LayerNorm {
         LayerNorm {
             width,
             weight: declarations.weight(format!("{name}.weight"), &[width], ONES),
@@ -70,7 +69,7 @@ pub struct Attention {
 
 impl Attention {
     /// Declares `name.qkv` and `name.proj`; `heads` divides `width`.
-    pub fn declare(declarations: &mut Declarations, name: &str, width: i64, heads: i64) -> Attention {
+    pub fn declare(declarations: &mut Declarations<'_>, name: &str, width: i64, heads: i64) -> Attention {
         Attention {
             heads,
             qkv: Linear::declare(declarations, &format!("{name}.qkv"), width, 3 * width),
@@ -101,10 +100,10 @@ pub struct Mlp {
 
 impl Mlp {
     /// Declares `name.fc1`, `name.act` and `name.fc2`.
-    pub fn declare(declarations: &mut Declarations, name: &str, width: i64, hidden: i64, spec: &ActivationSpec) -> Mlp {
+    pub fn declare(declarations: &mut Declarations<'_>, name: &str, width: i64, hidden: i64) -> Mlp {
         Mlp {
             fc1: Linear::declare(declarations, &format!("{name}.fc1"), width, hidden),
-            act: Activation::declare(declarations, &format!("{name}.act"), spec),
+            act: Activation::declare(declarations, &format!("{name}.act")),
             fc2: Linear::declare(declarations, &format!("{name}.fc2"), hidden, width),
         }
     }

@@ -11,11 +11,14 @@ mod initial;
 mod layers;
 mod masks;
 mod model;
+mod network;
 mod parameters;
 mod vit;
 
+pub use declaration::Grouping;
 pub use error::ModelError;
 pub use exchange::{from_safetensors, to_safetensors};
 pub use masks::{Masks, Mode};
-pub use model::{Dropout, Model, Output};
+pub use model::{Model, Output};
+pub use network::Dropout;
 pub use parameters::{Group, Parameter, Parameters};

@@ -13,6 +13,22 @@ pub struct Masks {
     pub dropout: Option<Tensor>,
 }
 
+impl Masks {
+    /// The mask `(N)` of one drop-path, where its rate is above zero; none where nothing is left out.
+    pub(crate) fn of_drop_path(masks: Option<&Masks>, rates: &[f64], drop: usize) -> Option<Tensor> {
+        let masks = masks.filter(|_| rates[drop] > 0.0)?;
+        let all = masks.drop_path.as_ref().expect("training with drop-path needs Masks::drop_path");
+        Some(all.select(0, drop as i64))
+    }
+
+    /// `features` `(N, D)` with those left out that a classifier does not see, where any are.
+    pub(crate) fn drop_features(masks: Option<&Masks>, rate: f64, head: usize, features: Tensor) -> Tensor {
+        let Some(masks) = masks.filter(|_| rate > 0.0) else { return features };
+        let all = masks.dropout.as_ref().expect("training with dropout needs Masks::dropout");
+        features * all.select(0, head as i64)
+    }
+}
+
 /// Whether a model is being trained.
 #[derive(Clone, Copy)]
 pub enum Mode<'a> {
@@ -28,7 +44,10 @@ pub enum Mode<'a> {
 /// `x` + `branch`, where `mask` `(N)` scales each sample's branch.
 pub(crate) fn residual(x: &Tensor, branch: Tensor, mask: Option<Tensor>) -> Tensor {
     match mask {
-        Some(mask) => x.addcmul(&branch, &mask.view([-1, 1, 1]).to_kind(x.kind())),
+        Some(mask) => {
+            let shape: Vec<i64> = (0..x.dim()).map(|axis| if axis == 0 { -1 } else { 1 }).collect();
+            x.addcmul(&branch, &mask.view(shape.as_slice()).to_kind(x.kind()))
+        }
         None => x + branch,
     }
 }

@@ -2,7 +2,7 @@
 
 use models::{Masks, Mode, Model};
 use plan::config::DecayRule;
-use plan::models::{ActivationSpec, ModelSpec, VitSpec};
+use plan::models::{Activations, Architecture, ModelSpec, VitSpec};
 use random::Key;
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -32,19 +32,21 @@ fn fill(shape: &[i64], seed: u64, middle: f64, reach: f64) -> Tensor {
 }
 
 fn build(distilled: bool, kind: Kind) -> Model {
-    let spec = ModelSpec::Vit(VitSpec {
+    let spec = ModelSpec {
         image_size: 16,
-        patch_size: 4,
-        embed_dim: 24,
-        depth: 3,
-        num_heads: 3,
-        mlp_ratio: 4.0,
         num_classes: 7,
-        distilled,
         drop_path: 0.0,
         drop: 0.0,
-        activation: ActivationSpec::reference(activations::Activation::Gelu),
-    });
+        activations: Activations::reference(activations::Activation::Gelu),
+        architecture: Architecture::Vit(VitSpec {
+            patch_size: 4,
+            embed_dim: 24,
+            depth: 3,
+            num_heads: 3,
+            mlp_ratio: 4.0,
+            distilled,
+        }),
+    };
     let model = Model::with_kind(&spec, DecayRule::Matrices, Key::root(0), Device::Cpu, kind).expect("a small model");
     for (seed, parameter) in (1..).zip(model.parameters().iter()) {
         let scale = parameter.name.contains("norm") && parameter.name.ends_with("weight");

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use activations::Activation;
 use models::{Masks, Mode, Model, Parameter};
 use plan::config::DecayRule;
-use plan::models::{ActivationSpec, ModelSpec, VitSpec};
+use plan::models::{Activations, Architecture, ModelSpec, VitSpec};
 use random::Key;
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -78,19 +78,21 @@ fn fill_parameters(model: &Model) {
 
 fn build(case: &Case, kind: Kind) -> Model {
     let activation = Activation::find(&case.activation).expect("an activation of the catalogue");
-    let spec = ModelSpec::Vit(VitSpec {
+    let spec = ModelSpec {
         image_size: 16,
-        patch_size: 4,
-        embed_dim: 24,
-        depth: 3,
-        num_heads: 3,
-        mlp_ratio: 4.0,
         num_classes: 7,
-        distilled: case.distilled,
         drop_path: case.drop_path,
         drop: 0.0,
-        activation: ActivationSpec::reference(activation),
-    });
+        activations: Activations::reference(activation),
+        architecture: Architecture::Vit(VitSpec {
+            patch_size: 4,
+            embed_dim: 24,
+            depth: 3,
+            num_heads: 3,
+            mlp_ratio: 4.0,
+            distilled: case.distilled,
+        }),
+    };
     let model = Model::with_kind(&spec, DecayRule::Matrices, Key::root(0), Device::Cpu, kind).expect("a small model");
     fill_parameters(&model);
     model
@@ -182,7 +184,7 @@ fn names_and_shapes_are_timms_in_timms_order() {
 fn parameter_counts_of_the_table_are_timms() {
     for (name, expected) in reference().counts {
         let spec = plan::models::find(&name).expect("a model of the table");
-        assert_eq!(plan::models::parameters(&spec), expected, "{name}");
+        assert_eq!(spec.parameters(), expected, "{name}");
     }
 }
 

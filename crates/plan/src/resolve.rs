@@ -234,12 +234,12 @@ fn resolve_teacher(config: &Config, model: &ModelSpec, num_classes: usize) -> Re
         let key = if bad.key == "name" { "teacher".to_owned() } else { bad.key };
         config.bad_model("distillation", models::BadModel { key, ..bad })
     })?;
-    let sides = std::iter::once(model.image_size()).chain(config.augment.sizes.iter().map(|(_, side)| *side as usize));
-    let patch = teacher.patch_size();
+    let sides = std::iter::once(model.image_size).chain(config.augment.sizes.iter().map(|(_, side)| *side as usize));
+    let patch = teacher.stride();
     match sides.into_iter().find(|side| !side.is_multiple_of(patch)) {
         None => Ok(Some(teacher)),
         Some(side) => {
-            let expected = format!("a model whose patch size divides the {side} pixels of the images");
+            let expected = format!("a model whose stride divides the {side} pixels of the images");
             Err(config.bad_value("distillation.teacher", expected, format!("{} with {patch}", described.name)))
         }
     }

@@ -62,6 +62,23 @@ fn mistakes_in_the_file_name_line_key_and_remedy() {
         ("\"crrelu\"", "{ nme = \"gelu\" }", &["x.toml:6", "`model.activation.nme`", "`model.activation.name`?"]),
         ("\"crrelu\"", "7", &["x.toml:6", "`model.activation`", "or a table", "found 7"]),
         ("\"crrelu\"", "{ epsilon = 1000 }", &["x.toml:6", "`model.activation.epsilon`", "from -100 to 100"]),
+        (
+            "\"crrelu\"",
+            "{ default = \"gelu\", \"blocks.12-13\" = \"crrelu\" }",
+            &["x.toml:6", "`model.activation.blocks.12-13`", "layers of the model", "blocks.0-11"],
+        ),
+        ("\"crrelu\"", "{ default = \"gelu\", \"block.1-2\" = \"crrelu\" }", &["x.toml:6", "did you mean `blocks.1`"]),
+        (
+            "\"crrelu\"",
+            "{ default = \"gelu\", \"blocks.1-2\" = \"crrelu\", \"blocks.2\" = \"relu\" }",
+            &["x.toml:6", "no other entry", "blocks.2.mlp.act"],
+        ),
+        (
+            "\"crrelu\"",
+            "{ default = \"gelu\", \"blocks.1\" = { name = \"crelu\" } }",
+            &["x.toml:6", "`model.activation.blocks.1.name`", "did you mean `crrelu`"],
+        ),
+        ("\"crrelu\"", "{ default = \"gelu\", \"blocks.1\" = 3 }", &["x.toml:6", "or a table", "found 3"]),
         ("[train]\n", "[train]\nbatch_size = 3\n", &["x.toml:9", "not TOML", "duplicate key"]),
         ("= 64", "= ", &["x.toml:8", "not TOML"]),
         ("[train]\nbatch_size", "train", &["x.toml:", "`model.train`"]),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use plan::config::{Activation, Config, Crop, DecayRule, REQUIRED, SECTIONS, Source};
+use plan::config::{Activation, Activations, Config, Crop, DecayRule, REQUIRED, SECTIONS, Source};
 use plan::{DataFacts, Plan};
 
 const SMALLEST: &str = "data.path = 'digits'\nmodel.name = 'deit_tiny_distilled_patch16_224'\n";
@@ -46,7 +46,7 @@ fn defaults_fill_the_rest() {
 
 #[test]
 fn an_activation_is_a_name_or_a_table_and_overrides_reach_into_both() {
-    let table = Activation { epsilon: Some(-0.1), ..Activation::named("crrelu") };
+    let table = Activations::from(Activation { epsilon: Some(-0.1), ..Activation::named("crrelu") });
     let spellings: &[(&str, &[&str])] = &[
         ("model.activation = { name = 'crrelu', epsilon = -0.1 }", &[]),
         ("model.activation = 'crrelu'", &["model.activation.epsilon=-0.1"]),
@@ -59,7 +59,7 @@ fn an_activation_is_a_name_or_a_table_and_overrides_reach_into_both() {
     }
     let gelu =
         parse(&format!("{SMALLEST}model.activation = {{ name = 'crrelu', epsilon = 1 }}"), &["model.activation=gelu"]);
-    assert_eq!(gelu.model.activation, Some(Activation::named("gelu")));
+    assert_eq!(gelu.model.activation, Some(Activation::named("gelu").into()));
 }
 
 #[test]
@@ -85,8 +85,10 @@ fn what_is_written_out_reads_back_the_same() {
         "name=other",
         "data.path=quote\"and\\slash",
     ];
-    for sets in [&sets[..], &[]] {
-        let config = parse(SMALLEST, sets);
+    let layers = ["model.activation={ default = 'gelu', 'blocks.8-11' = 'crrelu', 'blocks.0' = { name = 'relu' } }"];
+    for sets in [&sets[..], &layers, &[]] {
+        let sets: Vec<&str> = sets.to_vec();
+        let config = parse(SMALLEST, &sets);
         let written = config.to_toml();
         assert_eq!(plan::parse(&written, Path::new("config.toml"), &[]).unwrap(), config, "{written}");
     }

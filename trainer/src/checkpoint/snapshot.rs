@@ -67,8 +67,13 @@ impl Snapshot {
             let views = parameters.views(&on_host(&buffers));
             views.into_iter().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
         });
-        let ema = state.ema.as_ref().map(|ema| parameters.views(&on_host(ema.averages())));
-        Snapshot { state: run, parameters: parameters.views(&on_host(&values)), optimizer: optimizer.collect(), ema }
+        let optimizer = optimizer.collect();
+        let named = |values: &[Tensor]| {
+            let buffers = parameters.buffers().iter().map(|(name, tensor)| (name.clone(), host_copy(tensor)));
+            parameters.views(&on_host(values)).into_iter().chain(buffers).collect()
+        };
+        let ema = state.ema.as_ref().map(|ema| named(ema.averages()));
+        Snapshot { state: run, parameters: named(&values), optimizer, ema }
     }
 
     /// A snapshot of tensors that nobody else changes.
@@ -95,5 +100,9 @@ impl Snapshot {
 
 /// Copies that later steps do not change.
 fn on_host(buffers: &[Tensor]) -> Vec<Tensor> {
-    buffers.iter().map(|buffer| buffer.detach().to_device(Device::Cpu).copy()).collect()
+    buffers.iter().map(host_copy).collect()
+}
+
+fn host_copy(buffer: &Tensor) -> Tensor {
+    buffer.detach().to_device(Device::Cpu).copy()
 }

@@ -48,8 +48,8 @@ fn handles(buffers: &[Tensor]) -> Vec<Tensor> {
 }
 
 /// The learning rate of a group.
-fn rate_of(_group: &Group, learning_rate: f64) -> f64 {
-    learning_rate
+fn rate_of(group: &Group, learning_rate: f64) -> f64 {
+    learning_rate * group.lr_scale
 }
 
 /// Weight decay apart from the gradient (Loshchilov & Hutter, 2019): shrinks the values of a group that decays.

@@ -1,6 +1,6 @@
 //! `[distillation]`: a teacher whose answers a model learns as well.
 
-use super::Activation;
+use super::Activations;
 use crate::schema::{Kind, choice, section};
 
 choice! {
@@ -41,7 +41,7 @@ section! {
         /// Its attention heads of a block; default: its own.
         num_heads: Option<usize> = None, Kind::Whole { min: 1, max: 1024 };
         /// Its activation, as `model.activation`; default: its own.
-        activation: Option<Activation> = None, Kind::Activation;
+        activation: Option<Activations> = None, Kind::Activation;
     }
 }
 

@@ -29,7 +29,7 @@ pub use ema::Ema;
 pub use eval::Eval;
 pub use log::Log;
 pub use loss::{Loss, LossName};
-pub use model::{Activation, Model};
+pub use model::{Activation, Activations, Model};
 pub use optimizer::{DecayRule, Optimizer, OptimizerName, ScaleRule};
 pub use parallel::{Backend, Parallel};
 pub use reference::reference;
@@ -157,7 +157,7 @@ impl Config {
 
     /// Every size of training images must fall into the model's patches.
     fn check_sizes(&self, model: &crate::models::ModelSpec) -> Result<(), ConfigError> {
-        let patch = model.patch_size() as u32;
+        let patch = model.stride() as u32;
         match self.augment.sizes.iter().find(|(_, side)| !side.is_multiple_of(patch)) {
             None => Ok(()),
             Some((epoch, side)) => {
