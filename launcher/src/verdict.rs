@@ -189,7 +189,8 @@ pub fn newest_checkpoint(run_dir: &Path) -> Option<std::path::PathBuf> {
     Some(steps.max()?.1)
 }
 
-fn duration(seconds: f64) -> String {
+/// Seconds in the words of a person.
+pub fn duration(seconds: f64) -> String {
     let total = seconds.max(0.0).round() as u64;
     let (hours, minutes, seconds) = (total / 3600, total / 60 % 60, total % 60);
     if hours > 0 { format!("{hours} h {minutes:02} min") } else { format!("{minutes} min {seconds:02} s") }

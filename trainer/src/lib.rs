@@ -9,6 +9,7 @@ pub mod divergence;
 pub mod ema;
 pub mod evaluation;
 pub mod failure;
+mod footprint;
 pub mod gradients;
 mod loading;
 pub mod logging;

@@ -21,6 +21,7 @@ use crate::divergence::Divergence;
 use crate::ema::Ema;
 use crate::evaluation::Evaluation;
 use crate::failure::Failure;
+use crate::footprint::highest_peak_mib;
 use crate::gradients::Clip;
 use crate::loss::Loss;
 use crate::memory::ImageMemory;
@@ -105,11 +106,13 @@ pub fn train(
     let Training { saving, telemetry, evaluation, .. } = training;
     saving.finish(&telemetry);
     telemetry.recorder().finish(state.step);
+    let peak_memory_mib = highest_peak_mib(communicator)?;
     if communicator.rank() == 0 {
         let last = evaluation.last();
         let resumed_from = chosen.origin.map(|(step, _)| step);
         let summary =
             summarize(&plan, &state, &telemetry, last.as_ref(), resumed_from, threads, communicator.library());
+        let summary = metrics::Summary { peak_memory_mib, ..summary };
         summary.write(&folder.summary()).map_err(|error| Failure::new(Exit::Retry, error))?;
         if let Err(error) = draw_curves(&folder.metrics(), &folder.curves()) {
             telemetry.notice(&format!("the curves could not be drawn: {error}"));

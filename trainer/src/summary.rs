@@ -27,6 +27,8 @@ pub fn summarize(
         best_top1: state.best_top1,
         loss: telemetry.last_loss(),
         images_per_second: telemetry.recorder().images_per_second(),
+        step_seconds: telemetry.recorder().median_step_seconds(),
+        peak_memory_mib: None,
         wall_seconds: state.earlier_seconds + telemetry.seconds(),
         steps: state.step,
         steps_planned: plan.total_steps,

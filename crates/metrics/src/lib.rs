@@ -27,6 +27,7 @@ mod error;
 mod handle;
 mod lines;
 mod progress;
+mod recent;
 mod record;
 mod recorder;
 mod summary;

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::{
     EvalRecord, EvalReport, Event, JsonLines, Metrics, MetricsError, Phase, Progress, Record, RunShape, StepRecord,
-    StepReport, StepTimes, Window, handle::unix_seconds,
+    StepReport, StepTimes, Window, handle::unix_seconds, recent::RecentSteps,
 };
 
 /// The sinks of one rank. Rank 0 has the file and the console; the others only their metrics.
@@ -15,6 +15,7 @@ pub struct Recorder {
     shape: RunShape,
     since_record: Window,
     since_start: Window,
+    recent: RecentSteps,
     best_top1: Option<f64>,
 }
 
@@ -24,7 +25,8 @@ impl Recorder {
         metrics.set_plan(shape.world_size, shape.total_steps);
         progress.show(&Event::Begin { run: metrics.identity().run.clone(), shape });
         let (since_record, since_start) = (Window::default(), Window::default());
-        Recorder { metrics, lines, progress, shape, since_record, since_start, best_top1: None }
+        let recent = RecentSteps::new();
+        Recorder { metrics, lines, progress, shape, since_record, since_start, recent, best_top1: None }
     }
 
     /// The metrics, for what has no record: loader, checkpoints.
@@ -52,6 +54,7 @@ impl Recorder {
         self.metrics.observe_step(times, images);
         self.since_record.add(times, images);
         self.since_start.add(times, images);
+        self.recent.add(times.total());
     }
 
     /// Records a logged step in every sink.
@@ -128,6 +131,11 @@ impl Recorder {
     /// Images per second of step time over all ranks, since this process began.
     pub fn images_per_second(&self) -> f64 {
         self.since_start.images_per_second() * self.shape.world_size as f64
+    }
+
+    /// Median seconds of this rank's recent steps, the first of the process left out; `None` before there are any.
+    pub fn median_step_seconds(&self) -> Option<f64> {
+        self.recent.median_seconds()
     }
 
     /// This rank's sums since this process began.

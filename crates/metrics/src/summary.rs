@@ -27,6 +27,12 @@ pub struct Summary {
     pub loss: Option<f64>,
     /// Training images per second of step time over all ranks, in the process that finished.
     pub images_per_second: f64,
+    /// Median time of a step of rank 0 in the process that finished, its first steps left out; `null` after too few steps.
+    #[serde(default)]
+    pub step_seconds: Option<f64>,
+    /// The most memory that a rank ever held resident, in MiB, in the process that finished; `null` where it is not known.
+    #[serde(default)]
+    pub peak_memory_mib: Option<f64>,
     /// Seconds from the start of the process that finished to its end, evaluation and checkpoints included.
     pub wall_seconds: f64,
     /// Finished steps, restarts included.

@@ -22,7 +22,7 @@ mod resolve;
 mod schema;
 
 pub use config::Config;
-pub use error::{ConfigError, Place};
+pub use error::{ConfigError, Place, nearest};
 pub use learning_rate::{Curve, Shape};
 pub use load::{load, parse};
 pub use resolve::{DataFacts, Every, Plan};

@@ -10,7 +10,7 @@ use crate::models::{self, ModelSpec};
 pub struct DataFacts {
     /// Images of the training split, after `data.subset`.
     pub train_samples: u64,
-    /// Images of the validation split.
+    /// Images of the validation split, after `data.val_subset`.
     pub val_samples: u64,
     /// Classes.
     pub num_classes: usize,
