@@ -100,7 +100,8 @@ impl Recorder {
     /// # Errors
     /// As [`record`](Self::record).
     pub fn record_eval(&mut self, report: EvalReport) -> Result<(), MetricsError> {
-        let best = self.best_top1.map_or(report.top1_percent, |best| best.max(report.top1_percent));
+        let now = report.ema.map_or(0.0, |ema| ema.top1_percent).max(report.top1_percent);
+        let best = self.best_top1.map_or(now, |best| best.max(now));
         self.best_top1 = Some(best);
         let record = EvalRecord {
             step: report.step,
@@ -110,6 +111,9 @@ impl Recorder {
             top1_percent: report.top1_percent,
             top5_percent: report.top5_percent,
             best_top1_percent: best,
+            ema_evaluation_loss: report.ema.map(|ema| ema.loss),
+            ema_top1_percent: report.ema.map(|ema| ema.top1_percent),
+            ema_top5_percent: report.ema.map(|ema| ema.top5_percent),
             evaluation_samples: report.samples,
             evaluation_seconds: report.seconds,
         };
@@ -119,6 +123,7 @@ impl Recorder {
             epoch: record.epoch,
             top1_percent: record.top1_percent,
             top5_percent: record.top5_percent,
+            ema_top1_percent: record.ema_top1_percent,
         });
         self.write(&Record::Eval(record))
     }

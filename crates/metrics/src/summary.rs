@@ -17,7 +17,11 @@ pub struct Summary {
     pub top1: Option<f64>,
     /// Top-5 of the last evaluation, in percent.
     pub top5: Option<f64>,
-    /// Best top-1 of any evaluation, in percent.
+    /// Top-1 of the last evaluation of the moving average of the weights, in percent; `null` where there is none.
+    pub ema_top1: Option<f64>,
+    /// Its top-5, in percent.
+    pub ema_top5: Option<f64>,
+    /// Best top-1 of any evaluation, of the weights or of their average, in percent.
     pub best_top1: Option<f64>,
     /// Training loss of the last logged step.
     pub loss: Option<f64>,

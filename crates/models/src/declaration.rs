@@ -40,6 +40,12 @@ impl From<DecayRule> for Grouping {
     }
 }
 
+impl From<&plan::config::Optimizer> for Grouping {
+    fn from(config: &plan::config::Optimizer) -> Grouping {
+        Grouping { decay: config.decay, layer_decay: config.layer_decay }
+    }
+}
+
 /// What a parameter is to the rule of weight decay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

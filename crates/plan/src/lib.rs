@@ -23,7 +23,7 @@ mod schema;
 
 pub use config::Config;
 pub use error::{ConfigError, Place, nearest};
-pub use learning_rate::WarmupCosine;
+pub use learning_rate::{Curve, Shape};
 pub use load::{load, parse};
 pub use resolve::{DataFacts, Every, Plan};
 pub use schema::{Key, Kind};

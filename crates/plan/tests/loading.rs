@@ -72,6 +72,16 @@ fn what_is_written_out_reads_back_the_same() {
         "augment.cutmix_minmax=[0.2, 0.8]",
         "augment.sizes=[[0, 160], [10, 192]]",
         "parallel.timeout_s=1",
+        "optimizer.name=muon",
+        "optimizer.betas=[0.8, 0.9]",
+        "optimizer.nesterov=true",
+        "optimizer.scale=sqrt",
+        "optimizer.base_batch=256",
+        "schedule.name=wsd",
+        "schedule.decay_shape=linear",
+        "loss.name=bce",
+        "loss.target_threshold=0",
+        "distillation={ kind = 'soft', teacher = 'vit_tiny_patch16_224', weights = 'x', activation = 'relu' }",
         "name=other",
         "data.path=quote\"and\\slash",
     ];
@@ -87,8 +97,10 @@ fn what_is_written_out_reads_back_the_same() {
 #[test]
 fn every_key_is_written_out_and_explained() {
     let written: toml::Table = parse(SMALLEST, &[]).to_toml().parse().unwrap();
-    let optional =
-        ["image_size", "patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "activation", "cutmix_minmax"];
+    let of_models = ["image_size", "patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "activation"];
+    let of_choices = ["base_batch", "betas", "eps", "momentum", "nesterov", "max_grad_norm", "final_learning_rate"];
+    let of_others = ["decay_epochs", "decay_rate", "decay_shape", "target_threshold", "sum_classes", "teacher"];
+    let optional = [&of_models[..], &of_choices, &of_others, &["weights", "tau", "cutmix_minmax"]].concat();
     for (section, keys) in SECTIONS {
         let table = written[*section].as_table().unwrap();
         for key in *keys {
