@@ -16,6 +16,7 @@ mod restart;
 mod screen;
 mod stopping;
 mod supervisor;
+mod sweep;
 mod tools;
 mod train;
 mod verdict;
@@ -36,6 +37,7 @@ fn main() {
 fn run(cli: Cli) -> Result<(), Ending> {
     match cli.command {
         Command::Train(arguments) => train::train(&arguments),
+        Command::Sweep(arguments) => sweep::sweep(&arguments),
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Data { arguments } => match tools::hand_over(tools::DATA, &arguments) {
             Err(error) => Err(Ending::config(error)),

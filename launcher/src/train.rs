@@ -65,7 +65,7 @@ pub fn circumstances(hostfile: Option<&Path>, placement: &Placement) -> Circumst
 }
 
 /// A rank that starts ranks would start them once for each of its peers.
-fn refuse_to_be_a_rank() -> Result<(), Ending> {
+pub fn refuse_to_be_a_rank() -> Result<(), Ending> {
     if std::env::var_os("OMPI_COMM_WORLD_SIZE").is_none() {
         return Ok(());
     }

@@ -22,8 +22,8 @@ mod resolve;
 mod schema;
 
 pub use config::Config;
-pub use error::{ConfigError, Place};
-pub use learning_rate::WarmupCosine;
+pub use error::{ConfigError, Place, nearest};
+pub use learning_rate::{Curve, Shape};
 pub use load::{load, parse};
 pub use resolve::{DataFacts, Every, Plan};
 pub use schema::{Key, Kind};

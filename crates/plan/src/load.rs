@@ -88,12 +88,14 @@ impl Draft {
 
     /// `activation = "gelu"` means `activation = { name = "gelu" }`; one spelling is enough from here on.
     fn spell_out_activation(&mut self) {
-        let Some(activation) = self.table.get_mut("model").and_then(|model| model.get_mut("activation")) else {
-            return;
-        };
-        spell_out(activation);
-        if let Some(layers) = layered(activation) {
-            layers.iter_mut().for_each(|(_, activation)| spell_out(activation));
+        for section in ["model", "distillation"] {
+            let Some(activation) = self.table.get_mut(section).and_then(|section| section.get_mut("activation")) else {
+                continue;
+            };
+            spell_out(activation);
+            if let Some(layers) = layered(activation) {
+                layers.iter_mut().for_each(|(_, activation)| spell_out(activation));
+            }
         }
     }
 

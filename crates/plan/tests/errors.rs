@@ -147,6 +147,70 @@ fn values_that_do_not_fit_each_other_are_found_before_a_run() {
 }
 
 #[test]
+fn keys_that_the_choice_made_has_not_are_refused() {
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["optimizer.name=adamv"], &["`optimizer.name`", "did you mean `adamw`"]),
+        (&["schedule.name=cosin"], &["`schedule.name`", "did you mean `cosine`"]),
+        (&["loss.name=cross_entropy"], &["`loss.name`", "did you mean `cross-entropy`"]),
+        (&["optimizer.momentum=0.9"], &["--set optimizer.momentum=0.9", "\"adamw\" has no", "\"sgd\" or \"muon\""]),
+        (&["optimizer.name=sgd", "optimizer.eps=1e-8"], &["`optimizer.eps`", "\"sgd\" has no", "\"lamb\""]),
+        (&["optimizer.name=lion", "optimizer.max_grad_norm=1"], &["`optimizer.max_grad_norm`", "only \"lamb\" has"]),
+        (
+            &["optimizer.name=sgd", "optimizer.nesterov=true", "optimizer.momentum=0"],
+            &["`optimizer.nesterov`", "no momentum"],
+        ),
+        (&["optimizer.base_batch=256"], &["`optimizer.base_batch`", "optimizer.scale", "\"linear\""]),
+        (&["optimizer.scale_ends=true"], &["`optimizer.scale_ends`", "optimizer.scale"]),
+        (
+            &["optimizer.clip_norm=1", "optimizer.clip_adaptive=0.01"],
+            &["`optimizer.clip_adaptive`", "in one way", "optimizer.clip_norm"],
+        ),
+        (
+            &["schedule.name=constant", "schedule.final_learning_rate=0"],
+            &["`schedule.final_learning_rate`", "\"constant\" has no", "\"cosine\" or \"linear\" or \"wsd\""],
+        ),
+        (&["schedule.decay_epochs=3"], &["`schedule.decay_epochs`", "\"step\" or \"wsd\""]),
+        (&["schedule.decay_rate=0.1"], &["`schedule.decay_rate`", "only \"step\" has"]),
+        (&["schedule.decay_shape=linear"], &["`schedule.decay_shape`", "only \"wsd\" has"]),
+        (&["schedule.name=wsd", "schedule.decay_epochs=96"], &["`schedule.decay_epochs`", "at most 95"]),
+        (&["loss.target_threshold=0"], &["`loss.target_threshold`", "only \"bce\" has"]),
+        (&["loss.sum_classes=false"], &["`loss.sum_classes`", "only \"bce\" has"]),
+        (&["distillation.kind=hard"], &["`distillation.teacher`", "name of a model", "found nothing"]),
+        (&["distillation.teacher=deit_tny_patch16_224"], &["`distillation.teacher`", "`deit_tiny_patch16_224`"]),
+        (
+            &["distillation.kind=soft", "distillation.teacher=vit_tiny_patch16_224"],
+            &["`distillation.weights`", "safetensors"],
+        ),
+        (
+            &["distillation={ kind = 'hard', teacher = 'vit_tiny_patch16_224', weights = 'x', tau = 2 }"],
+            &["`distillation.tau`", "only \"soft\" has"],
+        ),
+    ];
+    for (sets, parts) in cases {
+        assert_says(&error_of(GOOD, sets), parts);
+    }
+}
+
+#[test]
+fn what_depends_on_the_classes_or_on_the_teacher_is_refused_with_the_plan() {
+    let facts = DataFacts { train_samples: 1000, val_samples: 10, num_classes: 10 };
+    let teacher = "distillation={ kind = 'hard', teacher = 'deit_tiny_patch16_224', weights = 'x'";
+    let cases: &[(&[&str], &[&str])] = &[
+        (
+            &["loss.name=bce", "loss.smoothing=0.1", "loss.target_threshold=0"],
+            &["`loss.target_threshold`", "at least 0.01", "loss.smoothing"],
+        ),
+        (&[&format!("{teacher}, num_heads = 5 }}")], &["distillation.num_heads", "a divisor of the width 192"]),
+        (&[&format!("{teacher}, patch_size = 32 }}"), "augment.sizes=[[0, 208]]"], &["divides the 208 pixels"]),
+    ];
+    for (sets, parts) in cases {
+        let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
+        let config = plan::parse(GOOD, Path::new("x.toml"), &sets).unwrap();
+        assert_says(&Plan::resolve(config, facts, 1).unwrap_err(), parts);
+    }
+}
+
+#[test]
 fn a_batch_that_cannot_be_shared_out_names_the_nearest_that_can() {
     let facts = DataFacts { train_samples: 1000, val_samples: 10, num_classes: 10 };
     let cases: &[(&[&str], usize, &[&str])] = &[

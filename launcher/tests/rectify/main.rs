@@ -6,3 +6,4 @@ mod hosts;
 mod looks;
 mod stage;
 mod stopping;
+mod sweeps;

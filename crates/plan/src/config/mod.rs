@@ -3,6 +3,8 @@
 mod augment;
 mod checkpoint;
 mod data;
+mod distillation;
+mod ema;
 mod eval;
 mod log;
 mod loss;
@@ -12,6 +14,7 @@ mod parallel;
 mod reference;
 mod schedule;
 mod train;
+mod training;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,14 +24,16 @@ use serde::{Deserialize, Serialize};
 pub use augment::{Augment, Crop, EraseMode, EvalCropMode, Interpolation, MixMode, TrainInterpolation};
 pub use checkpoint::Checkpoint;
 pub use data::{AUTOMATIC, Bad, Data, Decode, Order, Source};
+pub use distillation::{Distillation, DistillationKind};
+pub use ema::Ema;
 pub use eval::Eval;
 pub use log::Log;
-pub use loss::Loss;
+pub use loss::{Loss, LossName};
 pub use model::{Activation, Activations, Model};
-pub use optimizer::{DecayRule, Optimizer, OptimizerName};
+pub use optimizer::{DecayRule, Optimizer, OptimizerName, ScaleRule};
 pub use parallel::{Backend, Parallel};
 pub use reference::reference;
-pub use schedule::{Schedule, ScheduleName};
+pub use schedule::{DecayShape, Schedule, ScheduleName};
 pub use train::Train;
 
 use crate::error::{ConfigError, Place};
@@ -54,10 +59,14 @@ pub struct Config {
     pub model: Model,
     /// What to minimise.
     pub loss: Loss,
+    /// Whom to learn from as well.
+    pub distillation: Distillation,
     /// How parameters move.
     pub optimizer: Optimizer,
     /// How long, and how the learning rate changes.
     pub schedule: Schedule,
+    /// The moving average of the parameters.
+    pub ema: Ema,
     /// Batches and threads.
     pub train: Train,
     /// When and how to evaluate.
@@ -92,8 +101,10 @@ pub const SECTIONS: &[(&str, &[Key])] = &[
     ("augment", Augment::KEYS),
     ("model", Model::KEYS),
     ("loss", Loss::KEYS),
+    ("distillation", Distillation::KEYS),
     ("optimizer", Optimizer::KEYS),
     ("schedule", Schedule::KEYS),
+    ("ema", Ema::KEYS),
     ("train", Train::KEYS),
     ("eval", Eval::KEYS),
     ("checkpoint", Checkpoint::KEYS),
@@ -127,7 +138,8 @@ impl Config {
             let expected = format!("less than the {epochs} of `schedule.epochs`");
             return Err(self.bad_value("schedule.warmup_epochs", expected, warmup_epochs.to_string()));
         }
-        let model = crate::models::configured(&self.model, 1).map_err(|bad| self.bad_model(bad))?;
+        let model = crate::models::configured(&self.model, 1).map_err(|bad| self.bad_model("model", bad))?;
+        self.check_training()?;
         self.check_mixing()?;
         self.check_sizes(&model)
     }
@@ -168,9 +180,9 @@ impl Config {
         }
     }
 
-    /// The same about a model.
-    pub(crate) fn bad_model(&self, bad: crate::models::BadModel) -> ConfigError {
-        let key = format!("model.{}", bad.key);
+    /// The same about a model that `section` describes.
+    pub(crate) fn bad_model(&self, section: &str, bad: crate::models::BadModel) -> ConfigError {
+        let key = format!("{section}.{}", bad.key);
         ConfigError::Value {
             place: Box::new(self.origins.place(&key)),
             key,
