@@ -16,11 +16,12 @@ import pathlib
 
 import timm
 import torch
+from timm.layers import DropPath
 from timm.models.metaformer import StarReLU
 from torch import nn
 
 FIXTURES = pathlib.Path(__file__).parents[2] / "crates/models/tests/fixtures/parity"
-IMAGES, LOGITS, DISTILLED, BUFFERS = 1000, 2000, 3000, 5000  # seeds of what is no parameter
+IMAGES, LOGITS, DISTILLED, MASKS, BUFFERS = 1000, 2000, 3000, 4000, 5000  # seeds of what is no parameter
 BATCH = 2
 KEPT_LOGITS, KEPT_GRADIENTS = 16, 8  # how many values are stored beside the norm of all
 
@@ -94,6 +95,31 @@ def swap(model, own, activation):
                 setattr(module, child_name, ACTIVATIONS[activation]())
 
 
+class Drop(nn.Module):
+    """Drop-path with given masks, one a call."""
+
+    def __init__(self, masks):
+        super().__init__()
+        self.masks = list(masks)
+
+    def forward(self, x):
+        return x * self.masks.pop(0).view(-1, *[1] * (x.ndim - 1))
+
+
+def mask_rows(count):
+    """For each drop-path and image 0 or 2, as if half of all were left out."""
+    return 2 * (fill((count, BATCH), MASKS, 0.0, 1.0) > 0).double()
+
+
+def tnt_drops(model):
+    """timm's pixels are a batch of all patches of all images: rows are all patches, for attention and MLP, and then one each."""
+    patches = model.num_patches
+    for block, rows in zip(model.blocks, mask_rows(len(model.blocks) * (2 * patches + 2)).split(2 * patches + 2)):
+        if isinstance(block.drop_path, DropPath):
+            within = [rows[branch * patches:][:patches].T.reshape(-1) for branch in (0, 1)]
+            block.drop_path = Drop([*within, *rows[2 * patches:]])
+
+
 def blocks(model):
     return f"blocks.{len(model.blocks) // 2}", f"blocks.{len(model.blocks) - 1}"
 
@@ -104,15 +130,22 @@ def vit_probed(model):
     return ["patch_embed.proj.weight", f"{middle}.attn.qkv.weight", f"{last}.mlp.fc2.weight"]
 
 
+def tnt_probed(model):
+    middle, last = blocks(model)
+    return ["pixel_embed.proj.weight", f"{middle}.attn_in.qk.weight", f"{last}.mlp.fc2.weight"]
+
+
 class Case:
     """A model: timm's name and arguments, what says the same in our config, its own activation, what to probe."""
 
-    def __init__(self, model, probed, own="gelu", variant="", arguments={}, settings=[], num_classes=1000, size=None):
+    def __init__(self, model, probed, own="gelu", variant="", arguments={}, settings=[], num_classes=1000, size=None,
+                 drops=None):
         self.model, self.probed, self.own = model, probed, own
         self.name = f"{model}-{variant}" if variant else model
         self.arguments, self.settings, self.num_classes = arguments, settings, num_classes
         self.size = size or int(model[-3:])
         self.activations = [own, "crrelu"]
+        self.drops = drops  # puts masks by the formula in the place of those that timm draws
 
 
 def cifar(model, probed, **more):
@@ -128,6 +161,14 @@ VITS = [
 ]
 CASES = [Case(name, vit_probed) for name in VITS]
 CASES += [cifar(name, vit_probed) for name in ("vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224")]
+CASES += [Case("tnt_s_patch16_224", tnt_probed)]
+SMALL_TNT = dict(img_size=32, patch_size=4, first_stride=1)
+SETTINGS = ["model.image_size=32", "model.patch_size=4"]
+CASES += [
+    Case("tnt_s_patch16_224", tnt_probed, variant="32px", arguments=SMALL_TNT, settings=SETTINGS, num_classes=10, size=32),
+    Case("tnt_s_patch16_224", tnt_probed, variant="32px-drop-path", arguments=dict(**SMALL_TNT, drop_path_rate=0.5),
+         settings=[*SETTINGS, "model.drop_path=0.5"], num_classes=10, size=32, drops=tnt_drops),
+]
 CASES[0].activations += [name for name in ACTIVATIONS if name not in CASES[0].activations]
 
 
@@ -145,6 +186,8 @@ def figures(case, activation):
     with torch.no_grad():
         evaluated = model(images)
     model.train()
+    if case.drops:
+        case.drops(model)
     if hasattr(model, "set_distilled_training"):
         model.set_distilled_training(True)
     outputs = model(images)

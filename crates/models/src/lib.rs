@@ -13,6 +13,8 @@ mod masks;
 mod model;
 mod network;
 mod parameters;
+mod positions;
+mod tnt;
 mod vit;
 
 pub use declaration::Grouping;

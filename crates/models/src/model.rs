@@ -1,6 +1,6 @@
 //! A model: a network of some family together with its parameters.
 
-use plan::models::{Architecture, ModelSpec, VitSpec};
+use plan::models::{Architecture, ModelSpec, TntSpec, VitSpec};
 use random::Key;
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -9,12 +9,15 @@ use crate::error::ModelError;
 use crate::masks::Mode;
 use crate::network::{Dropout, Network};
 use crate::parameters::{Parameter, Parameters};
+use crate::tnt::Tnt;
 use crate::vit::Vit;
 
 /// A network with its parameters.
 pub struct Model {
     network: Box<dyn Network>,
     parameters: Parameters,
+    /// The names of the modules that are activations.
+    activations: Vec<String>,
 }
 
 /// What a network answers.
@@ -78,10 +81,14 @@ impl Model {
                 check_vit(vit)?;
                 Box::new(Vit::declare(&mut declarations, vit, spec))
             }
+            Architecture::Tnt(tnt) => {
+                check_tnt(tnt)?;
+                Box::new(Tnt::declare(&mut declarations, tnt, spec))
+            }
             other => return Err(ModelError::Spec { reason: format!("no network is written for {other:?}") }),
         };
         let parameters = Parameters::allocate(&declarations, key, device, kind)?;
-        Ok(Model { network, parameters })
+        Ok(Model { network, parameters, activations: spec.architecture.family().activations() })
     }
 
     /// What the model answers to `images`: `(N, 3, H, W)` of the parameters' kind and device.
@@ -129,7 +136,11 @@ impl Model {
 
     /// What the activations learn, block after block: `blocks.0.mlp.act.epsilon` and so on with CRReLU.
     pub fn activation_parameters(&self) -> impl Iterator<Item = &Parameter> {
-        self.parameters.iter().filter(|parameter| parameter.name.contains(".act."))
+        let learned = |parameter: &&Parameter| {
+            let module = parameter.name.rsplit_once('.').map(|(module, _)| module);
+            module.is_some_and(|module| self.activations.iter().any(|one| one == module))
+        };
+        self.parameters.iter().filter(learned)
     }
 }
 
@@ -156,6 +167,21 @@ fn check_vit(spec: &VitSpec) -> Result<(), ModelError> {
     }
     if !spec.embed_dim.is_multiple_of(spec.num_heads) {
         return refuse(format!("width {} is no multiple of {} heads", spec.embed_dim, spec.num_heads));
+    }
+    Ok(())
+}
+
+fn check_tnt(spec: &TntSpec) -> Result<(), ModelError> {
+    if [spec.embed_dim, spec.inner_dim, spec.depth, spec.num_heads, spec.inner_heads, spec.mlp_dim()].contains(&0) {
+        return refuse("widths, depth, heads and MLP width must be at least 1".to_owned());
+    }
+    if !spec.patch_size.is_multiple_of(TntSpec::PIXEL_GRID) {
+        return refuse(format!("patch size {} is no multiple of {}", spec.patch_size, TntSpec::PIXEL_GRID));
+    }
+    for (width, heads) in [(spec.embed_dim, spec.num_heads), (spec.inner_dim, spec.inner_heads)] {
+        if !width.is_multiple_of(heads) {
+            return refuse(format!("width {width} is no multiple of {heads} heads"));
+        }
     }
     Ok(())
 }

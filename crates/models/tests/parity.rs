@@ -1,7 +1,8 @@
 //! Every model of the table computes what timm computes, with its own activation and with others.
 //!
-//! `bench/peers/parity.py` wrote the figures in `fixtures/parity/`, in f64; here the same is computed in f32. Models beyond
-//! [`LARGE`] are compared only where `RECTIFY_ALL_TESTS=1` is set (`make test-all`). `-- --nocapture` prints every error.
+//! `bench/peers/parity.py` wrote the figures in `fixtures/parity/`, in f64; here the same is computed in f32, and in f64
+//! as well where gradients do not agree: of millions of inputs of an activation with a kink, such as ReLU or CRReLU,
+//! rounding to f32 carries a few over it, where the slope is another one, in PyTorch as here. Models beyond [`LARGE`] are compared only where `RECTIFY_ALL_TESTS=1` is set (`make test-all`). `-- --nocapture` prints every error.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -23,9 +24,13 @@ use formula::{IMAGES, LOGITS, fill};
 /// Floating-point operations of one forward pass of one image.
 const LARGE: u64 = 20_000_000_000;
 const BATCH: i64 = 2;
+const MASKS: u64 = 4000;
 const BUFFERS: u64 = 5000;
 const FORWARD_ERROR: f64 = 1e-5;
 const GRADIENT_ERROR: f64 = 1e-4;
+/// In f64, and then in f32, of activations with a kink.
+const KINKED_ERRORS: [f64; 2] = [1e-9, 2e-2];
+const KINKED: [Activation; 3] = [Activation::Relu, Activation::CrRelu, Activation::PRelu];
 
 /// What the script wrote about one model.
 #[derive(Deserialize)]
@@ -114,24 +119,28 @@ fn fill_model(model: &Model, modules: &[String]) {
     }
 }
 
-fn compare(spec: &ModelSpec, case: &Case) -> Errors {
+fn compare(spec: &ModelSpec, case: &Case, kind: Kind) -> Errors {
     let mut spec = spec.clone();
     let activation = Activation::find(&case.activation).expect("an activation of the catalogue");
     spec.activations = Activations::reference(activation);
-    let model = Model::empty(&spec, DecayRule::Matrices, Device::Cpu, Kind::Float).expect("a model that can be built");
+    let model = Model::empty(&spec, DecayRule::Matrices, Device::Cpu, kind).expect("a model that can be built");
     let modules = spec.architecture.family().activations();
     fill_model(&model, &modules);
     let size = spec.image_size as i64;
-    let images = fill(&[BATCH, 3, size, size], IMAGES, 0.0, 2.0).to_kind(Kind::Float);
+    let images = fill(&[BATCH, 3, size, size], IMAGES, 0.0, 2.0).to_kind(kind);
 
     let mut forward = case.evaluated.error(&model.forward(&images, Mode::Evaluate).logits);
-    let output = model.forward(&images, Mode::Train { masks: &Masks::default() });
+    let drop_path = (spec.drop_path > 0.0).then(|| {
+        let kept = fill(&[model.num_drops() as i64, BATCH], MASKS, 0.0, 1.0).gt(0.0);
+        kept.to_kind(Kind::Float) * 2.0
+    });
+    let output = model.forward(&images, Mode::Train { masks: &Masks { drop_path, dropout: None } });
     let outputs: Vec<Tensor> = [Some(output.logits), output.distilled].into_iter().flatten().collect();
     assert_eq!(outputs.len(), case.trained.len());
-    let mut loss = Tensor::zeros([], (Kind::Float, Device::Cpu));
+    let mut loss = Tensor::zeros([], (kind, Device::Cpu));
     for ((output, expected), seed) in outputs.iter().zip(&case.trained).zip(LOGITS) {
         forward = forward.max(expected.error(output));
-        loss += (output * fill(&output.size(), seed, 0.0, 1.0).to_kind(Kind::Float)).sum(Kind::Float);
+        loss += (output * fill(&output.size(), seed, 0.0, 1.0).to_kind(kind)).sum(kind);
     }
     loss.backward();
     let named: HashMap<String, Tensor> = model.parameters().named().into_iter().collect();
@@ -152,16 +161,24 @@ fn compare(spec: &ModelSpec, case: &Case) -> Errors {
     Errors { forward, gradients: worst.0, worst: worst.1 }
 }
 
-/// The lines about the cases of a model, and those that are beyond the bounds.
+/// The lines about the cases of a model, and whether they are within the bounds.
 fn compare_all(path: &Path, fixture: &Fixture, spec: &ModelSpec) -> Vec<(String, bool)> {
     let name = path.file_stem().expect("a name").display();
     let line = |case: &Case| {
-        let Errors { forward, gradients, worst } = compare(spec, case);
+        let Errors { forward, gradients, worst } = compare(spec, case, Kind::Float);
         let activation = &case.activation;
-        let text = format!("{name:<42} {activation:<9} forward {forward:.1e}, gradients {gradients:.1e} ({worst})");
-        println!("{text}");
+        let mut text = format!("{name:<42} {activation:<9} forward {forward:.1e}, gradients {gradients:.1e} ({worst})");
         // Whatever is no number is wrong as well.
-        (text, forward <= FORWARD_ERROR && gradients <= GRADIENT_ERROR)
+        let mut right = forward <= FORWARD_ERROR && gradients <= GRADIENT_ERROR;
+        let [precise_error, error] = KINKED_ERRORS;
+        let kinked = KINKED.iter().any(|one| one.name() == activation);
+        if !right && kinked && forward <= FORWARD_ERROR && gradients <= error {
+            let precise = compare(spec, case, Kind::Double);
+            text += &format!("; in f64 {:.1e}, {:.1e} ({})", precise.forward, precise.gradients, precise.worst);
+            right = precise.forward <= precise_error && precise.gradients <= precise_error;
+        }
+        println!("{text}");
+        (text, right)
     };
     fixture.cases.iter().map(line).collect()
 }

@@ -128,6 +128,10 @@ fn values_that_do_not_fit_each_other_are_found_before_a_run() {
     let cases: &[(&[&str], &[&str])] = &[
         (&["model.patch_size=15"], &["--set model.patch_size=15", "a divisor of the image size 224", "14 or 16"]),
         (&["model.image_size=30"], &["--set model.image_size=30", "`model.image_size`", "multiple of", "16"]),
+        (
+            &["model.name=tnt_s_patch16_224", "model.patch_size=14"],
+            &["--set model.patch_size=14", "a multiple of 4", "4 × 4 pixels"],
+        ),
         (&["model.num_heads=5"], &["--set model.num_heads=5", "a divisor of the width 192", "4 or 6"]),
         (&["model.embed_dim=100"], &["--set model.embed_dim=100", "multiple of", "num_heads 3"]),
         (

@@ -5,6 +5,7 @@ mod error;
 mod family;
 mod layers;
 mod table;
+mod tnt;
 mod vit;
 
 pub use activation::{ActivationSpec, Activations};
@@ -12,6 +13,7 @@ pub use error::{BadModel, UnknownModel};
 pub use family::{Depth, Family, Shape, drop_path_rates};
 pub use layers::Layers;
 pub use table::{Entry, TABLE};
+pub use tnt::TntSpec;
 pub use vit::VitSpec;
 
 use crate::config;
@@ -40,6 +42,8 @@ pub struct ModelSpec {
 pub enum Architecture {
     /// A plain vision transformer: ViT and DeiT, with or without a distillation token.
     Vit(VitSpec),
+    /// A transformer in transformer.
+    Tnt(TntSpec),
 }
 
 impl Architecture {
@@ -47,12 +51,14 @@ impl Architecture {
     pub fn family(&self) -> &dyn Family {
         match self {
             Architecture::Vit(spec) => spec,
+            Architecture::Tnt(spec) => spec,
         }
     }
 
     fn configured(self, config: &config::Model, image_size: usize) -> Result<Architecture, BadModel> {
         Ok(match self {
             Architecture::Vit(spec) => Architecture::Vit(spec.configured(config, image_size)?),
+            Architecture::Tnt(spec) => Architecture::Tnt(spec.configured(config, image_size)?),
         })
     }
 }
