@@ -13,9 +13,12 @@ mod masks;
 mod model;
 mod network;
 mod parameters;
+mod patches;
 mod positions;
+mod swin;
 mod tnt;
 mod vit;
+mod windows;
 
 pub use declaration::Grouping;
 pub use error::ModelError;

@@ -33,6 +33,9 @@ fn parameters_are_those_of_timm() {
         ("deit_small_distilled_patch16_224", 22_436_432),
         ("deit_base_distilled_patch16_224", 87_338_192),
         ("tnt_s_patch16_224", 23_768_584),
+        ("swin_tiny_patch4_window7_224", 28_288_354),
+        ("swin_small_patch4_window7_224", 49_606_258),
+        ("swin_base_patch4_window7_224", 87_768_224),
     ];
     assert_eq!(counts.map(|(name, _)| name).to_vec(), models::names());
     for (name, count) in counts {

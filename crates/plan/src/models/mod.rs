@@ -4,6 +4,7 @@ mod activation;
 mod error;
 mod family;
 mod layers;
+mod swin;
 mod table;
 mod tnt;
 mod vit;
@@ -12,6 +13,7 @@ pub use activation::{ActivationSpec, Activations};
 pub use error::{BadModel, UnknownModel};
 pub use family::{Depth, Family, Shape, drop_path_rates};
 pub use layers::Layers;
+pub use swin::{SwinSpec, SwinStage};
 pub use table::{Entry, TABLE};
 pub use tnt::TntSpec;
 pub use vit::VitSpec;
@@ -44,6 +46,8 @@ pub enum Architecture {
     Vit(VitSpec),
     /// A transformer in transformer.
     Tnt(TntSpec),
+    /// A transformer with shifted windows.
+    Swin(SwinSpec),
 }
 
 impl Architecture {
@@ -52,6 +56,7 @@ impl Architecture {
         match self {
             Architecture::Vit(spec) => spec,
             Architecture::Tnt(spec) => spec,
+            Architecture::Swin(spec) => spec,
         }
     }
 
@@ -59,6 +64,7 @@ impl Architecture {
         Ok(match self {
             Architecture::Vit(spec) => Architecture::Vit(spec.configured(config, image_size)?),
             Architecture::Tnt(spec) => Architecture::Tnt(spec.configured(config, image_size)?),
+            Architecture::Swin(spec) => Architecture::Swin(spec.configured(config, image_size)?),
         })
     }
 }

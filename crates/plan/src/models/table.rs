@@ -2,7 +2,7 @@
 
 use activations::Activation;
 
-use super::{Activations, Architecture, ModelSpec, TntSpec, VitSpec};
+use super::{Activations, Architecture, ModelSpec, SwinSpec, TntSpec, VitSpec};
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,21 @@ pub const TABLE: &[Entry] = &[
     Entry { name: "deit_small_distilled_patch16_224", published_top1: Some(81.2), reference: || vit(384, 6, true) },
     Entry { name: "deit_base_distilled_patch16_224", published_top1: Some(83.4), reference: || vit(768, 12, true) },
     Entry { name: "tnt_s_patch16_224", published_top1: Some(81.5), reference: tnt_small },
+    Entry {
+        name: "swin_tiny_patch4_window7_224",
+        published_top1: Some(81.2),
+        reference: || swin(96, 6, [3, 6, 12, 24]),
+    },
+    Entry {
+        name: "swin_small_patch4_window7_224",
+        published_top1: Some(83.2),
+        reference: || swin(96, 18, [3, 6, 12, 24]),
+    },
+    Entry {
+        name: "swin_base_patch4_window7_224",
+        published_top1: Some(83.5),
+        reference: || swin(128, 18, [4, 8, 16, 32]),
+    },
 ];
 
 fn vit(embed_dim: usize, num_heads: usize, distilled: bool) -> ModelSpec {
@@ -44,6 +59,13 @@ fn tnt_small() -> ModelSpec {
         mlp_ratio: 4.0,
     };
     imagenet(Architecture::Tnt(spec), Activation::Gelu)
+}
+
+/// `third` blocks in the third stage.
+fn swin(embed_dim: usize, third: usize, num_heads: [usize; 4]) -> ModelSpec {
+    let depths = [2, 2, third, 2];
+    let spec = SwinSpec { patch_size: 4, embed_dim, depths, num_heads, window_size: 7, mlp_ratio: 4.0 };
+    imagenet(Architecture::Swin(spec), Activation::Gelu)
 }
 
 /// A reference at 224 pixels with ImageNet's classes.
