@@ -150,16 +150,28 @@ def swin_probed(model):
             "layers.1.downsample.reduction.weight", f"{middle}.attn.qkv.weight", "layers.3.blocks.1.mlp.fc2.weight"]
 
 
+def sincos_positions(model):
+    """big_vision's posemb_sincos_2d in the place of learned positions: (1, L, D)."""
+    rows, columns = model.patch_embed.grid_size
+    y, x = torch.meshgrid(torch.arange(rows).double(), torch.arange(columns).double(), indexing="ij")
+    quarter = model.embed_dim // 4
+    omega = 10000.0 ** -(torch.arange(quarter).double() / (quarter - 1))
+    y, x = y.flatten()[:, None] * omega, x.flatten()[:, None] * omega
+    del model.pos_embed
+    model.register_buffer("pos_embed", torch.cat([x.sin(), x.cos(), y.sin(), y.cos()], dim=1)[None])
+
+
 class Case:
     """A model: timm's name and arguments, what says the same in our config, its own activation, what to probe."""
 
     def __init__(self, model, probed, own="gelu", variant="", arguments={}, settings=[], num_classes=1000, size=None,
-                 drops=None):
+                 drops=None, change=None):
         self.model, self.probed, self.own = model, probed, own
         self.name = f"{model}-{variant}" if variant else model
         self.arguments, self.settings, self.num_classes = arguments, settings, num_classes
         self.size = size or int(model[-3:])
         self.activations = [own, "crrelu"]
+        self.change = change  # makes of timm's model what its arguments cannot say
         self.drops = drops  # puts masks by the formula in the place of those that timm draws
 
 
@@ -174,8 +186,21 @@ VITS = [
     for family, kind in (("vit", ""), ("deit", ""), ("deit", "_distilled"))
     for size in ("tiny", "small", "base")
 ]
+VITS += [f"vit_{size}_patch16_384" for size in ("tiny", "small", "base")]
+VITS += [f"vit_large_patch16_{size}" for size in (224, 384)]
+VITS += ["deit_base_patch16_384", "deit_base_distilled_patch16_384"]
 CASES = [Case(name, vit_probed) for name in VITS]
 CASES += [cifar(name, vit_probed) for name in ("vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224")]
+# Of big_vision's plain ViT: the mean of all patches, positions by sines and cosines, no class token.
+MEAN, SINCOS = dict(global_pool="avg"), dict(no_embed_class=True)
+PLAIN = dict(**MEAN, **SINCOS, class_token=False)
+CASES += [
+    Case("vit_small_patch16_224", vit_probed, variant="plain", arguments=PLAIN, change=sincos_positions,
+         settings=["model.pool='avg'", "model.positions='sincos2d'", "model.class_token=false"]),
+    cifar("vit_tiny_patch16_224", vit_probed, "32px-mean", MEAN, ["model.patch_size=4", "model.pool='avg'"]),
+    cifar("vit_tiny_patch16_224", vit_probed, "32px-sincos2d", SINCOS,
+          ["model.patch_size=4", "model.positions='sincos2d'"], change=sincos_positions),
+]
 CASES += [Case("tnt_s_patch16_224", tnt_probed)]
 SMALL_TNT = dict(img_size=32, patch_size=4, first_stride=1)
 SETTINGS = ["model.image_size=32", "model.patch_size=4"]
@@ -215,12 +240,16 @@ def kept(tensor, count):
 def figures(case, activation):
     model = timm.create_model(case.model, num_classes=case.num_classes, **case.arguments)
     swap(model, case.own, activation)
+    if case.change:
+        case.change(model)
     fill_model(model.double(), activation)
     images = fill((BATCH, 3, case.size, case.size), IMAGES, 0.0, 2.0)
     model.eval()
     with torch.no_grad():
         evaluated = model(images)
     model.train()
+    if sum(parameter.numel() for parameter in model.parameters()) > 2e8:
+        model.set_grad_checkpointing()  # what lies between the blocks is computed twice rather than kept
     if case.drops:
         case.drops(model)
     if hasattr(model, "set_distilled_training"):

@@ -36,8 +36,7 @@ pub fn average_gradients(
 /// # Errors
 /// As [`average_gradients`].
 pub fn average_buffers(communicator: &dyn Communicator, parameters: &Parameters, step: u64) -> Result<(), CommError> {
-    let buffers: Vec<&Tensor> =
-        parameters.buffers().iter().map(|(_, tensor)| tensor).filter(|tensor| tensor.kind() != Kind::Int64).collect();
+    let buffers: Vec<&Tensor> = parameters.statistics().collect();
     if communicator.size() == 1 || buffers.is_empty() {
         return Ok(());
     }

@@ -93,6 +93,8 @@ pub struct BufferDeclaration {
     pub(crate) shape: Vec<i64>,
     pub(crate) initial: f64,
     pub(crate) counts: bool,
+    /// What training does not change; `initial` otherwise.
+    pub(crate) fixed: Option<Vec<f64>>,
 }
 
 /// All parameters and buffers of a network, in the order in which they are declared.
@@ -139,14 +141,21 @@ impl<'a> Declarations<'a> {
     /// Adds numbers that no gradient reaches, of the parameters' kind.
     #[expect(dead_code, reason = "batch norm is the first to have buffers")]
     pub fn buffer(&mut self, name: String, shape: &[i64], initial: f64) -> BufferSlot {
-        self.buffers.push(BufferDeclaration { name, shape: shape.to_vec(), initial, counts: false });
+        self.buffers.push(BufferDeclaration { name, shape: shape.to_vec(), initial, counts: false, fixed: None });
+        BufferSlot(self.buffers.len() - 1)
+    }
+
+    /// Adds numbers that stay what they are, of the parameters' kind, in the place of a parameter of timm's.
+    pub fn fixed(&mut self, name: String, shape: &[i64], values: Vec<f64>) -> BufferSlot {
+        let (shape, fixed) = (shape.to_vec(), Some(values));
+        self.buffers.push(BufferDeclaration { name, shape, initial: 0.0, counts: false, fixed });
         BufferSlot(self.buffers.len() - 1)
     }
 
     /// Adds a whole number that starts at 0.
     #[expect(dead_code, reason = "batch norm is the first to have buffers")]
     pub fn counter(&mut self, name: String) -> BufferSlot {
-        self.buffers.push(BufferDeclaration { name, shape: Vec::new(), initial: 0.0, counts: true });
+        self.buffers.push(BufferDeclaration { name, shape: Vec::new(), initial: 0.0, counts: true, fixed: None });
         BufferSlot(self.buffers.len() - 1)
     }
 

@@ -1,5 +1,6 @@
 //! A model: a network of some family together with its parameters.
 
+use plan::config::{Pool, Positions};
 use plan::models::{Architecture, ModelSpec, SwinSpec, TntSpec, VitSpec};
 use random::Key;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -169,6 +170,19 @@ fn check(spec: &ModelSpec) -> Result<(), ModelError> {
 fn check_vit(spec: &VitSpec) -> Result<(), ModelError> {
     if [spec.embed_dim, spec.depth, spec.num_heads, spec.mlp_dim()].contains(&0) {
         return refuse("width, depth, heads and MLP width must be at least 1".to_owned());
+    }
+    let classified = if spec.pool == Pool::Token { spec.num_classifiers() } else { 0 };
+    if spec.num_prefix_tokens() < classified || (spec.distilled && spec.pool != Pool::Token) {
+        return refuse(
+            "there must be a token for each classifier of a token, and for a distilled model both".to_owned(),
+        );
+    }
+    if spec.positions == Positions::SinCos2d
+        && (spec.token_positions || spec.embed_dim < 8 || !spec.embed_dim.is_multiple_of(4))
+    {
+        return refuse(
+            "positions of sines and cosines need a width that is a multiple of 4, 8 or more, and no tokens".to_owned(),
+        );
     }
     if !spec.embed_dim.is_multiple_of(spec.num_heads) {
         return refuse(format!("width {} is no multiple of {} heads", spec.embed_dim, spec.num_heads));

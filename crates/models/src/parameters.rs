@@ -48,6 +48,8 @@ pub struct Parameters {
     groups: Vec<Group>,
     by_name: HashMap<String, usize>,
     buffers: Vec<(String, Tensor)>,
+    /// Which of the buffers training changes, but for those that count.
+    statistics: Vec<usize>,
     constants: Vec<Tensor>,
 }
 
@@ -67,6 +69,7 @@ impl Parameters {
             groups: Vec::new(),
             by_name: HashMap::new(),
             buffers: Vec::new(),
+            statistics: Vec::new(),
             constants: Vec::new(),
         };
         let scales = declared.lr_scales();
@@ -105,7 +108,12 @@ impl Parameters {
         }
         for buffer in declared.buffers() {
             let kind = if buffer.counts { Kind::Int64 } else { kind };
-            let tensor = Tensor::f_full(buffer.shape.as_slice(), buffer.initial, (kind, device))?;
+            let mut tensor = Tensor::f_full(buffer.shape.as_slice(), buffer.initial, (kind, device))?;
+            match &buffer.fixed {
+                Some(values) => tensor.f_copy_(&Tensor::from_slice(values).f_view(buffer.shape.as_slice())?)?,
+                None if buffer.counts => {}
+                None => parameters.statistics.push(parameters.buffers.len()),
+            }
             parameters.buffers.push((buffer.name.clone(), tensor));
         }
         for constant in declared.constants() {
@@ -159,6 +167,11 @@ impl Parameters {
         &self.buffers
     }
 
+    /// The buffers that training fills with what it sees, such as running means: neither counters nor what is fixed.
+    pub fn statistics(&self) -> impl Iterator<Item = &Tensor> {
+        self.statistics.iter().map(|&index| &self.buffers[index].1)
+    }
+
     /// A hash of names, shapes and the exact bytes of all values and buffers, in the order of names: equal where and only
     /// where they are.
     pub fn hash(&self) -> blake3::Hash {
@@ -205,7 +218,6 @@ impl Parameters {
     }
 
     /// The buffer that was declared as `slot`.
-    #[expect(dead_code, reason = "batch norm is the first to have buffers")]
     pub(crate) fn buffer(&self, slot: BufferSlot) -> &Tensor {
         &self.buffers[slot.index()].1
     }

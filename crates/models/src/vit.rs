@@ -1,9 +1,10 @@
-//! The plain vision transformer: ViT and DeiT, with or without a distillation token.
+//! The plain vision transformer: ViT and DeiT, with and without class and distillation tokens.
 
+use plan::config::{Pool, Positions};
 use plan::models::{ModelSpec, VitSpec, drop_path_rates};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
-use crate::declaration::{Declarations, Role, Slot};
+use crate::declaration::{BufferSlot, Declarations, Role, Slot};
 use crate::initial::Initial;
 use crate::layers::{Attention, LayerNorm, Linear, Mlp, WEIGHT};
 use crate::masks::{Masks, residual};
@@ -16,12 +17,14 @@ use crate::positions;
 pub struct Vit {
     width: i64,
     tokens: Vec<Slot>, // (1, 1, D) each
-    pos_embed: Slot,   // (1, T + L, D)
-    grid: i64,         // rows and columns of the L patches that pos_embed is for
+    pos_embed: PositionEmbedding,
+    token_positions: bool,
+    grid: i64, // rows and columns of the L patches that pos_embed is for
     patches: PatchEmbedding,
     blocks: Vec<Block>,
+    pool: Pool,
     norm: LayerNorm,
-    heads: Vec<Linear>, // one for each token
+    heads: Vec<Linear>, // one, and one of the distillation token
     drop_path_rates: Vec<f64>,
     dropout_rate: f64,
 }
@@ -34,8 +37,19 @@ impl Vit {
         let token = |declarations: &mut Declarations<'_>, name: &str, length: i64, initial: Initial| {
             declarations.add(name.to_owned(), &[1, length, width], initial, Role::Token)
         };
-        let mut tokens = vec![token(declarations, "cls_token", 1, Initial::Normal { std: 1e-6 })];
-        let pos_embed = token(declarations, "pos_embed", spec.num_tokens(model.image_size) as i64, WEIGHT);
+        let grid = (model.image_size / spec.patch_size) as i64;
+        let mut tokens = Vec::new();
+        if spec.class_token {
+            tokens.push(token(declarations, "cls_token", 1, Initial::Normal { std: 1e-6 }));
+        }
+        let length = spec.num_positions(model.image_size) as i64;
+        let pos_embed = match spec.positions {
+            Positions::Learned => PositionEmbedding::Learned(token(declarations, "pos_embed", length, WEIGHT)),
+            Positions::SinCos2d => {
+                let values = positions::sincos2d(grid, width);
+                PositionEmbedding::Fixed(declarations.fixed("pos_embed".to_owned(), &[1, length, width], values))
+            }
+        };
         if spec.distilled {
             tokens.push(token(declarations, "dist_token", 1, WEIGHT));
         }
@@ -50,7 +64,8 @@ impl Vit {
             }
         });
         let blocks = blocks.collect();
-        let norm = LayerNorm::declare(declarations, "norm", width);
+        let norm = if spec.pool == Pool::Mean { "fc_norm" } else { "norm" };
+        let norm = LayerNorm::declare(declarations, norm, width);
         let classes = model.num_classes as i64;
         let mut heads = vec![Linear::declare(declarations, "head", width, classes)];
         if spec.distilled {
@@ -60,9 +75,11 @@ impl Vit {
             width,
             tokens,
             pos_embed,
-            grid: (model.image_size / spec.patch_size) as i64,
+            token_positions: spec.token_positions,
+            grid,
             patches,
             blocks,
+            pool: spec.pool,
             norm,
             heads,
             // Two a block, that of attention first.
@@ -74,16 +91,34 @@ impl Vit {
         }
     }
 
-    /// `(N, 3, H, W)` to `(N, T + L, D)`: tokens before patches, position embeddings added to all.
+    /// `(N, 3, H, W)` to `(N, T + L, D)`: tokens before patches, position embeddings added to all or to patches alone.
     fn embed(&self, parameters: &Parameters, images: &Tensor) -> Tensor {
         let patches = self.patches.forward(parameters, images); // (N, L, D)
         let batch = patches.size()[0];
-        let own = parameters.tensor(self.pos_embed);
+        let own = match self.pos_embed {
+            PositionEmbedding::Learned(slot) => parameters.tensor(slot),
+            PositionEmbedding::Fixed(slot) => parameters.buffer(slot),
+        };
         let positions = positions::resample(own, self.grid, self.patches.grid(images));
         let mut parts: Vec<Tensor> =
             self.tokens.iter().map(|&token| parameters.tensor(token).expand([batch, -1, -1], false)).collect();
-        parts.push(patches);
-        Tensor::cat(&parts, 1).g_add_(&positions)
+        if self.token_positions {
+            parts.push(patches);
+            return Tensor::cat(&parts, 1).g_add_(&positions);
+        }
+        parts.push(patches + positions);
+        Tensor::cat(&parts, 1)
+    }
+
+    /// What each classifier looks at, `(N, D)`, of the last block's output: `(N, T + L, D)`, or `(N, T, D)` where tokens are
+    /// classified.
+    fn features(&self, parameters: &Parameters, x: &Tensor) -> Vec<Tensor> {
+        let tokens = self.tokens.len() as i64;
+        if self.pool == Pool::Mean {
+            let patches = x.narrow(1, tokens, x.size()[1] - tokens);
+            return vec![self.norm.forward(parameters, &patches.mean_dim(1, false, None::<Kind>))];
+        }
+        self.norm.forward(parameters, x).unbind(1)
     }
 }
 
@@ -93,15 +128,14 @@ impl Network for Vit {
         let all = x.size()[1];
         let last = self.blocks.len() - 1;
         for (index, block) in self.blocks.iter().enumerate() {
-            // Only the tokens are read in the end, so the last block does not compute its other outputs.
-            let kept = if index == last { self.tokens.len() as i64 } else { all };
+            // Where only the tokens are read in the end, the last block does not compute its other outputs.
+            let kept = if index == last && self.pool == Pool::Token { self.tokens.len() as i64 } else { all };
             let drops = [0, 1].map(|branch| Masks::of_drop_path(masks, &self.drop_path_rates, 2 * index + branch));
             x = block.forward(parameters, &x, kept, drops);
         }
-        let features = self.norm.forward(parameters, &x); // (N, T, D)
-        let mut logits = self.heads.iter().enumerate().map(|(index, head)| {
-            let token = features.select(1, index as i64); // (N, D)
-            head.forward(parameters, &Masks::drop_features(masks, self.dropout_rate, index, token))
+        let features = self.features(parameters, &x);
+        let mut logits = self.heads.iter().zip(features).enumerate().map(|(index, (head, features))| {
+            head.forward(parameters, &Masks::drop_features(masks, self.dropout_rate, index, features))
         });
         (logits.next().expect("there is a class head"), logits.next())
     }
@@ -114,6 +148,12 @@ impl Network for Vit {
         let (heads, features) = (self.heads.len(), self.width as usize);
         (self.dropout_rate > 0.0).then_some(Dropout { rate: self.dropout_rate, heads, features })
     }
+}
+
+/// Position embeddings `(1, L, D)`, or `(1, T + L, D)` where tokens have some.
+enum PositionEmbedding {
+    Learned(Slot),
+    Fixed(BufferSlot),
 }
 
 /// A pre-norm transformer block.

@@ -19,7 +19,7 @@ fn spec(activation: activations::Activation) -> ModelSpec {
 }
 
 fn vit() -> VitSpec {
-    VitSpec { patch_size: 4, embed_dim: 12, depth: 2, num_heads: 3, mlp_ratio: 2.0, distilled: true }
+    VitSpec { patch_size: 4, depth: 2, mlp_ratio: 2.0, distilled: true, ..VitSpec::new(12, 3) }
 }
 
 fn model(rule: DecayRule, seed: u64) -> Model {

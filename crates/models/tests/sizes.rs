@@ -32,14 +32,7 @@ fn build(distilled: bool, kind: Kind) -> Model {
         drop_path: 0.0,
         drop: 0.0,
         activations: Activations::reference(activations::Activation::Gelu),
-        architecture: Architecture::Vit(VitSpec {
-            patch_size: 4,
-            embed_dim: 24,
-            depth: 3,
-            num_heads: 3,
-            mlp_ratio: 4.0,
-            distilled,
-        }),
+        architecture: Architecture::Vit(VitSpec { patch_size: 4, depth: 3, distilled, ..VitSpec::new(24, 3) }),
     };
     let model = Model::with_kind(&spec, DecayRule::Matrices, Key::root(0), Device::Cpu, kind).expect("a small model");
     for (seed, parameter) in (1..).zip(model.parameters().iter()) {

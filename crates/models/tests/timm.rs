@@ -77,11 +77,9 @@ fn build(case: &Case, kind: Kind) -> Model {
         activations: Activations::reference(activation),
         architecture: Architecture::Vit(VitSpec {
             patch_size: 4,
-            embed_dim: 24,
             depth: 3,
-            num_heads: 3,
-            mlp_ratio: 4.0,
             distilled: case.distilled,
+            ..VitSpec::new(24, 3)
         }),
     };
     let model = Model::with_kind(&spec, DecayRule::Matrices, Key::root(0), Device::Cpu, kind).expect("a small model");

@@ -136,6 +136,12 @@ fn values_that_do_not_fit_each_other_are_found_before_a_run() {
             &["model.name=swin_tiny_patch4_window7_224", "model.depth=3"],
             &["--set model.depth=3", "absent, since no Swin has it to change"],
         ),
+        (&["model.class_token=false"], &["--set model.class_token=false", "unless `model.pool` is \"avg\""]),
+        (
+            &["model.name=deit_tiny_distilled_patch16_224", "model.pool=avg"],
+            &["--set model.pool=avg", "since the model is distilled"],
+        ),
+        (&["model.positions=sincos2d", "model.embed_dim=6"], &["`model.embed_dim`", "a multiple of 4 from 8 on"]),
         (&["model.window_size=7"], &["--set model.window_size=7", "no ViT has it"]),
         (&["model.num_heads=5"], &["--set model.num_heads=5", "a divisor of the width 192", "4 or 6"]),
         (&["model.embed_dim=100"], &["--set model.embed_dim=100", "multiple of", "num_heads 3"]),

@@ -26,12 +26,19 @@ fn parameters_are_those_of_timm() {
         ("vit_tiny_patch16_224", 5_717_416),
         ("vit_small_patch16_224", 22_050_664),
         ("vit_base_patch16_224", 86_567_656),
+        ("vit_large_patch16_224", 304_326_632),
+        ("vit_tiny_patch16_384", 5_790_376),
+        ("vit_small_patch16_384", 22_196_584),
+        ("vit_base_patch16_384", 86_859_496),
+        ("vit_large_patch16_384", 304_715_752),
         ("deit_tiny_patch16_224", 5_717_416),
         ("deit_small_patch16_224", 22_050_664),
         ("deit_base_patch16_224", 86_567_656),
+        ("deit_base_patch16_384", 86_859_496),
         ("deit_tiny_distilled_patch16_224", 5_910_800),
         ("deit_small_distilled_patch16_224", 22_436_432),
         ("deit_base_distilled_patch16_224", 87_338_192),
+        ("deit_base_distilled_patch16_384", 87_630_032),
         ("tnt_s_patch16_224", 23_768_584),
         ("swin_tiny_patch4_window7_224", 28_288_354),
         ("swin_small_patch4_window7_224", 49_606_258),
@@ -58,6 +65,9 @@ fn overrides_count_as_in_timm() {
         "model.mlp_ratio=3.3",
     ];
     assert_eq!(configured("vit_tiny_patch16_224", &small, 10).parameters(), 1_079_406);
+    // big_vision's ViT-S without a class token; timm's has learned positions of 196 patches beside.
+    let plain = ["model.pool='avg'", "model.positions='sincos2d'", "model.class_token=false"];
+    assert_eq!(configured("vit_small_patch16_224", &plain, 1000).parameters(), 22_049_896 - 196 * 384);
 }
 
 #[test]
@@ -79,7 +89,10 @@ fn each_block_learns_the_parameters_of_its_activation() {
 #[test]
 fn costs_are_those_that_pytorch_counts() {
     let cifar: &[&str] = &["model.image_size=32", "model.patch_size=4"];
+    let plain: &[&str] = &["model.pool='avg'", "model.positions='sincos2d'", "model.class_token=false"];
     let cases = [
+        ("vit_small_patch16_224", plain, 1000, 9_148_053_504),
+        ("vit_large_patch16_384", &[], 1000, 382_132_600_832),
         ("vit_tiny_patch16_224", &[][..], 1000, 2_507_366_400),
         ("vit_small_patch16_224", &[], 1000, 9_197_764_608),
         ("vit_base_patch16_224", &[], 1000, 35_127_656_448),

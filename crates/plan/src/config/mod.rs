@@ -29,7 +29,7 @@ pub use ema::Ema;
 pub use eval::Eval;
 pub use log::Log;
 pub use loss::{Loss, LossName};
-pub use model::{Activation, Activations, Model};
+pub use model::{Activation, Activations, Model, Pool, Positions};
 pub use optimizer::{DecayRule, Optimizer, OptimizerName, ScaleRule};
 pub use parallel::{Backend, Parallel};
 pub use reference::reference;

@@ -5,7 +5,27 @@ use std::collections::BTreeMap;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::schema::{Kind, activation_names, section};
+use crate::schema::{Kind, activation_names, choice, section};
+
+choice! {
+    /// What of the last block's output is classified.
+    pub enum Pool {
+        /// The class token.
+        Token = "token",
+        /// The mean of all patches, normalised after it (timm's `fc_norm`).
+        Mean = "avg",
+    }
+}
+
+choice! {
+    /// Where position embeddings come from.
+    pub enum Positions {
+        /// They are learned.
+        Learned = "learned",
+        /// Sines and cosines of a patch's column and row, fixed, as big_vision's `posemb_sincos_2d`; tokens have none.
+        SinCos2d = "sincos2d",
+    }
+}
 
 section! {
     /// `[model]`: which network, and what differs from its reference.
@@ -28,6 +48,12 @@ section! {
         mlp_ratio: Option<f64> = None, Kind::Positive { max: 64.0 };
         /// Rows and columns of an attention window, in tokens (Swin); default: the model's own.
         window_size: Option<usize> = None, Kind::Whole { min: 1, max: 1024 };
+        /// What is classified (ViT): the class token, or the mean of all patches (timm's `global_pool`); default: the model's own, "token".
+        pool: Option<Pool> = None, Kind::OneOf { what: "a pool", names: Pool::names };
+        /// Position embeddings (ViT): learned, or fixed sines and cosines of rows and columns as in big_vision, which the class token goes without; default: the model's own, "learned".
+        positions: Option<Positions> = None, Kind::OneOf { what: "a kind of positions", names: Positions::names };
+        /// Whether there is a class token (ViT); false needs `pool = "avg"`; default: true.
+        class_token: Option<bool> = None, Kind::Flag;
         /// Stochastic depth: the rate of the last block, rising linearly from 0 at the first (timm's `drop_path_rate`).
         drop_path: f64 = 0.0, Kind::Number { min: 0.0, max: 0.99 };
         /// Dropout before the classifier (timm's `drop_rate`).

@@ -75,20 +75,22 @@ pub(super) fn by(divisor: Option<usize>, key: &'static str, other: &'static str)
 
 /// Refuses a key of `[model]` that networks of this `family` have no use for.
 pub(super) fn without(config: &config::Model, family: &str, keys: &[&str]) -> Result<(), BadModel> {
+    let whole = |number: Option<usize>| number.map(|number| number.to_string());
     let given = [
-        ("patch_size", config.patch_size.map(|n| n as f64)),
-        ("embed_dim", config.embed_dim.map(|n| n as f64)),
-        ("depth", config.depth.map(|n| n as f64)),
-        ("num_heads", config.num_heads.map(|n| n as f64)),
-        ("mlp_ratio", config.mlp_ratio),
-        ("window_size", config.window_size.map(|n| n as f64)),
+        ("patch_size", whole(config.patch_size)),
+        ("embed_dim", whole(config.embed_dim)),
+        ("depth", whole(config.depth)),
+        ("num_heads", whole(config.num_heads)),
+        ("mlp_ratio", config.mlp_ratio.map(|ratio| ratio.to_string())),
+        ("window_size", whole(config.window_size)),
+        ("pool", config.pool.map(|pool| format!("\"{}\"", pool.name()))),
+        ("positions", config.positions.map(|positions| format!("\"{}\"", positions.name()))),
+        ("class_token", config.class_token.map(|given| given.to_string())),
     ];
     let useless = given.into_iter().filter(|(key, _)| keys.contains(key));
     match useless.filter_map(|(key, value)| value.map(|value| (key, value))).next() {
         None => Ok(()),
-        Some((key, value)) => {
-            Err(BadModel::new(key, format!("absent, since no {family} has it to change"), value.to_string()))
-        }
+        Some((key, value)) => Err(BadModel::new(key, format!("absent, since no {family} has it to change"), value)),
     }
 }
 

@@ -42,7 +42,7 @@ pub struct ModelSpec {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Architecture {
-    /// A plain vision transformer: ViT and DeiT, with or without a distillation token.
+    /// A plain vision transformer: ViT and DeiT, with and without class and distillation tokens.
     Vit(VitSpec),
     /// A transformer in transformer.
     Tnt(TntSpec),

@@ -95,7 +95,7 @@ impl SwinSpec {
 
     /// This model with what a config overrides.
     pub(super) fn configured(self, config: &config::Model, image_size: usize) -> Result<SwinSpec, BadModel> {
-        without(config, "Swin", &["depth", "num_heads"])?;
+        without(config, "Swin", &["depth", "num_heads", "pool", "positions", "class_token"])?;
         let spec = SwinSpec {
             patch_size: config.patch_size.unwrap_or(self.patch_size),
             embed_dim: config.embed_dim.unwrap_or(self.embed_dim),

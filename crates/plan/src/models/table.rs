@@ -16,15 +16,34 @@ pub struct Entry {
 
 /// The table, smallest first within a family.
 pub const TABLE: &[Entry] = &[
-    Entry { name: "vit_tiny_patch16_224", published_top1: None, reference: || vit(192, 3, false) },
-    Entry { name: "vit_small_patch16_224", published_top1: None, reference: || vit(384, 6, false) },
-    Entry { name: "vit_base_patch16_224", published_top1: None, reference: || vit(768, 12, false) },
-    Entry { name: "deit_tiny_patch16_224", published_top1: Some(72.2), reference: || vit(192, 3, false) },
-    Entry { name: "deit_small_patch16_224", published_top1: Some(79.9), reference: || vit(384, 6, false) },
-    Entry { name: "deit_base_patch16_224", published_top1: Some(81.8), reference: || vit(768, 12, false) },
-    Entry { name: "deit_tiny_distilled_patch16_224", published_top1: Some(74.5), reference: || vit(192, 3, true) },
-    Entry { name: "deit_small_distilled_patch16_224", published_top1: Some(81.2), reference: || vit(384, 6, true) },
-    Entry { name: "deit_base_distilled_patch16_224", published_top1: Some(83.4), reference: || vit(768, 12, true) },
+    Entry { name: "vit_tiny_patch16_224", published_top1: None, reference: || vit(VitSpec::new(192, 3)) },
+    Entry { name: "vit_small_patch16_224", published_top1: None, reference: || vit(VitSpec::new(384, 6)) },
+    Entry { name: "vit_base_patch16_224", published_top1: None, reference: || vit(VitSpec::new(768, 12)) },
+    Entry { name: "vit_large_patch16_224", published_top1: None, reference: || vit(vit_large()) },
+    Entry { name: "vit_tiny_patch16_384", published_top1: None, reference: || larger(VitSpec::new(192, 3)) },
+    Entry { name: "vit_small_patch16_384", published_top1: None, reference: || larger(VitSpec::new(384, 6)) },
+    Entry { name: "vit_base_patch16_384", published_top1: None, reference: || larger(VitSpec::new(768, 12)) },
+    Entry { name: "vit_large_patch16_384", published_top1: None, reference: || larger(vit_large()) },
+    Entry { name: "deit_tiny_patch16_224", published_top1: Some(72.2), reference: || vit(VitSpec::new(192, 3)) },
+    Entry { name: "deit_small_patch16_224", published_top1: Some(79.9), reference: || vit(VitSpec::new(384, 6)) },
+    Entry { name: "deit_base_patch16_224", published_top1: Some(81.8), reference: || vit(VitSpec::new(768, 12)) },
+    Entry { name: "deit_base_patch16_384", published_top1: Some(83.1), reference: || larger(VitSpec::new(768, 12)) },
+    Entry { name: "deit_tiny_distilled_patch16_224", published_top1: Some(74.5), reference: || vit(distilled(192, 3)) },
+    Entry {
+        name: "deit_small_distilled_patch16_224",
+        published_top1: Some(81.2),
+        reference: || vit(distilled(384, 6)),
+    },
+    Entry {
+        name: "deit_base_distilled_patch16_224",
+        published_top1: Some(83.4),
+        reference: || vit(distilled(768, 12)),
+    },
+    Entry {
+        name: "deit_base_distilled_patch16_384",
+        published_top1: Some(84.5),
+        reference: || larger(distilled(768, 12)),
+    },
     Entry { name: "tnt_s_patch16_224", published_top1: Some(81.5), reference: tnt_small },
     Entry {
         name: "swin_tiny_patch4_window7_224",
@@ -43,9 +62,21 @@ pub const TABLE: &[Entry] = &[
     },
 ];
 
-fn vit(embed_dim: usize, num_heads: usize, distilled: bool) -> ModelSpec {
-    let spec = VitSpec { patch_size: 16, embed_dim, depth: 12, num_heads, mlp_ratio: 4.0, distilled };
+fn vit(spec: VitSpec) -> ModelSpec {
     imagenet(Architecture::Vit(spec), Activation::Gelu)
+}
+
+fn distilled(embed_dim: usize, num_heads: usize) -> VitSpec {
+    VitSpec { distilled: true, ..VitSpec::new(embed_dim, num_heads) }
+}
+
+fn vit_large() -> VitSpec {
+    VitSpec { depth: 24, ..VitSpec::new(1024, 16) }
+}
+
+/// At 384 pixels.
+fn larger(spec: VitSpec) -> ModelSpec {
+    ModelSpec { image_size: 384, ..vit(spec) }
 }
 
 fn tnt_small() -> ModelSpec {

@@ -60,7 +60,7 @@ impl TntSpec {
 
     /// This model with what a config overrides.
     pub(super) fn configured(self, config: &config::Model, image_size: usize) -> Result<TntSpec, BadModel> {
-        without(config, "TNT", &["window_size"])?;
+        without(config, "TNT", &["window_size", "pool", "positions", "class_token"])?;
         let spec = TntSpec {
             patch_size: config.patch_size.unwrap_or(self.patch_size),
             embed_dim: config.embed_dim.unwrap_or(self.embed_dim),
