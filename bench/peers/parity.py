@@ -67,8 +67,8 @@ def learned_by(model, activation):
 def fill_model(model, activation):
     """Fills parameters, seeds counting them in order from 1, and running statistics.
 
-    What an activation learns is its initial value (rounded, since it was made in float32) +- 0.05; a scale is 1 +- 0.2, any
-    other vector +- 0.2; tokens and position embeddings (3 dimensions) +- 0.5; weights have the variance 1 / inputs.
+    What an activation learns is its initial value (rounded, since it was made in float32) +- 0.05; a scale is 1 +- 0.2, but
+    0.3 +- 0.06 where it is the last of a bottleneck, lest rounding grow from block to block; any other vector +- 0.2; tokens and position embeddings (3 dimensions) +- 0.5; weights have the variance 1 / inputs.
     """
     learned = learned_by(model, activation)
     with torch.no_grad():
@@ -76,6 +76,8 @@ def fill_model(model, activation):
             shape = parameter.shape
             if name in learned:
                 parameter.copy_(torch.round(parameter, decimals=6) + fill(shape, seed, 0.0, 0.05))
+            elif name.endswith(("bn3.weight", "conv3.bn.weight")):
+                parameter.copy_(fill(shape, seed, 0.3, 0.06))
             elif len(shape) == 1:
                 parameter.copy_(fill(shape, seed, 1.0 if name.endswith(("weight", "gamma")) else 0.0, 0.2))
             elif len(shape) == 3:
@@ -93,6 +95,10 @@ def swap(model, own, activation):
         for child_name, child in list(module.named_children()):
             if type(child) is ACTIVATIONS[own]:
                 setattr(module, child_name, ACTIVATIONS[activation]())
+
+
+def resnet_probed(model):
+    return ["conv1.weight", "layer2.1.conv1.weight", f"layer4.{len(model.layer4) - 1}.conv2.weight"]
 
 
 class Drop(nn.Module):
@@ -120,6 +126,13 @@ def tnt_drops(model):
             block.drop_path = Drop([*within, *rows[2 * patches:]])
 
 
+def resnet_drops(model):
+    """One row a block."""
+    blocks = [block for stage in (model.layer1, model.layer2, model.layer3, model.layer4) for block in stage]
+    for block, row in zip(blocks, mask_rows(len(blocks))):
+        block.drop_path = block.drop_path and Drop([row])
+
+
 def blocks(model):
     return f"blocks.{len(model.blocks) // 2}", f"blocks.{len(model.blocks) - 1}"
 
@@ -139,12 +152,12 @@ class Case:
     """A model: timm's name and arguments, what says the same in our config, its own activation, what to probe."""
 
     def __init__(self, model, probed, own="gelu", variant="", arguments={}, settings=[], num_classes=1000, size=None,
-                 drops=None):
+                 drops=None, more=[]):
         self.model, self.probed, self.own = model, probed, own
         self.name = f"{model}-{variant}" if variant else model
         self.arguments, self.settings, self.num_classes = arguments, settings, num_classes
         self.size = size or int(model[-3:])
-        self.activations = [own, "crrelu"]
+        self.activations = [own, "crrelu", *more]
         self.drops = drops  # puts masks by the formula in the place of those that timm draws
 
 
@@ -169,6 +182,9 @@ CASES += [
     Case("tnt_s_patch16_224", tnt_probed, variant="32px-drop-path", arguments=dict(**SMALL_TNT, drop_path_rate=0.5),
          settings=[*SETTINGS, "model.drop_path=0.5"], num_classes=10, size=32, drops=tnt_drops),
 ]
+CASES += [Case(name, resnet_probed, own="relu", size=224, more=["silu"]) for name in ("resnet18", "resnet50")]
+CASES += [Case("resnet18", resnet_probed, own="relu", variant="64px-drop-path", arguments=dict(drop_path_rate=0.5),
+               settings=["model.image_size=64", "model.drop_path=0.5"], num_classes=10, size=64, drops=resnet_drops)]
 CASES[0].activations += [name for name in ACTIVATIONS if name not in CASES[0].activations]
 
 
@@ -196,7 +212,7 @@ def figures(case, activation):
     sum((output * fill(output.shape, seed, 0.0, 1.0)).sum() for output, seed in zip(outputs, seeds)).backward()
     parameters = dict(model.named_parameters())
     learned = [parameter.grad for name, parameter in parameters.items() if name in learned_by(model, activation)]
-    means = [one for one in model.named_buffers() if one[0].endswith("running_mean")]
+    means = [one for one in model.named_buffers() if one[0].endswith(("running_mean", "running_var"))]
     return {
         "activation": activation,
         "evaluated": kept(evaluated, KEPT_LOGITS),
@@ -204,7 +220,7 @@ def figures(case, activation):
         "gradients": {name: kept(parameters[name].grad, KEPT_GRADIENTS)
                       for name in case.probed(model)},
         "activation_gradients": kept(torch.cat(learned), None) if learned else None,
-        "running_means": {name: kept(mean, KEPT_GRADIENTS) for name, mean in means[:1] + means[-1:]},
+        "running_means": {name: kept(mean, KEPT_GRADIENTS) for name, mean in means[:2] + means[-2:]},
     }
 
 

@@ -21,9 +21,20 @@ pub struct Linear {
 impl Linear {
     /// Declares `name.weight` and `name.bias`.
     pub fn declare(declarations: &mut Declarations<'_>, name: &str, inputs: i64, outputs: i64) -> Linear {
+        Linear::starting(declarations, name, inputs, outputs, [WEIGHT, ZEROS])
+    }
+
+    /// The same with other initial values of weight and bias.
+    pub fn starting(
+        declarations: &mut Declarations<'_>,
+        name: &str,
+        inputs: i64,
+        outputs: i64,
+        [weight, bias]: [Initial; 2],
+    ) -> Linear {
         Linear {
-            weight: declarations.weight(format!("{name}.weight"), &[outputs, inputs], WEIGHT),
-            bias: declarations.weight(format!("{name}.bias"), &[outputs], ZEROS),
+            weight: declarations.weight(format!("{name}.weight"), &[outputs, inputs], weight),
+            bias: declarations.weight(format!("{name}.bias"), &[outputs], bias),
         }
     }
 

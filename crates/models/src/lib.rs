@@ -4,6 +4,7 @@
 //! from outside: initial values from a key, drop-path and dropout as [`Masks`].
 
 mod activation;
+mod convolution;
 mod declaration;
 mod error;
 mod exchange;
@@ -14,6 +15,7 @@ mod model;
 mod network;
 mod parameters;
 mod positions;
+mod residual;
 mod tnt;
 mod vit;
 

@@ -1,6 +1,6 @@
 //! A model: a network of some family together with its parameters.
 
-use plan::models::{Architecture, ModelSpec, TntSpec, VitSpec};
+use plan::models::{Architecture, ConvolutionalSpec, ModelSpec, TntSpec, VitSpec};
 use random::Key;
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -9,6 +9,7 @@ use crate::error::ModelError;
 use crate::masks::Mode;
 use crate::network::{Dropout, Network};
 use crate::parameters::{Parameter, Parameters};
+use crate::residual::ResidualNetwork;
 use crate::tnt::Tnt;
 use crate::vit::Vit;
 
@@ -84,6 +85,10 @@ impl Model {
             Architecture::Tnt(tnt) => {
                 check_tnt(tnt)?;
                 Box::new(Tnt::declare(&mut declarations, tnt, spec))
+            }
+            Architecture::Convolutional(layers) => {
+                check_layers(layers)?;
+                Box::new(ResidualNetwork::declare(&mut declarations, layers, spec))
             }
             other => return Err(ModelError::Spec { reason: format!("no network is written for {other:?}") }),
         };
@@ -181,6 +186,20 @@ fn check_tnt(spec: &TntSpec) -> Result<(), ModelError> {
     for (width, heads) in [(spec.embed_dim, spec.num_heads), (spec.inner_dim, spec.inner_heads)] {
         if !width.is_multiple_of(heads) {
             return refuse(format!("width {width} is no multiple of {heads} heads"));
+        }
+    }
+    Ok(())
+}
+
+fn check_layers(spec: &ConvolutionalSpec) -> Result<(), ModelError> {
+    let layout = spec.layout();
+    if layout.blocks.is_empty() {
+        return refuse("there must be at least 1 block".to_owned());
+    }
+    for conv in layout.convolutions() {
+        let (name, groups) = (&conv.name, conv.groups);
+        if groups == 0 || [conv.inputs, conv.outputs].iter().any(|&n| n == 0 || !n.is_multiple_of(groups)) {
+            return refuse(format!("{name} has {} to {} channels in {groups} groups", conv.inputs, conv.outputs));
         }
     }
     Ok(())

@@ -196,7 +196,6 @@ impl Parameters {
     }
 
     /// The buffer that was declared as `slot`.
-    #[expect(dead_code, reason = "batch norm is the first to have buffers")]
     pub(crate) fn buffer(&self, slot: BufferSlot) -> &Tensor {
         &self.buffers[slot.index()].1
     }

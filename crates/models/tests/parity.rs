@@ -105,6 +105,7 @@ fn fill_model(model: &Model, modules: &[String]) {
         let (name, shape) = (&parameter.name, parameter.tensor.size());
         let value = match shape.len() {
             _ if is_of_activation(modules, name) => parameter.tensor.detach() + fill(&shape, seed, 0.0, 0.05),
+            1 if name.ends_with("bn3.weight") || name.ends_with("conv3.bn.weight") => fill(&shape, seed, 0.3, 0.06),
             1 if name.ends_with("weight") || name.ends_with("gamma") => fill(&shape, seed, 1.0, 0.2),
             1 => fill(&shape, seed, 0.0, 0.2),
             3 => fill(&shape, seed, 0.0, 0.5),

@@ -1,17 +1,21 @@
 //! The models by timm's names: what each is made of, and what it costs.
 
 mod activation;
+mod convolution;
 mod error;
 mod family;
 mod layers;
+mod resnet;
 mod table;
 mod tnt;
 mod vit;
 
 pub use activation::{ActivationSpec, Activations};
+pub use convolution::{Convolution, ConvolutionalSpec, Layout, Residual, Unit};
 pub use error::{BadModel, UnknownModel};
 pub use family::{Depth, Family, Shape, drop_path_rates};
 pub use layers::Layers;
+pub use resnet::{ResNetBlock, ResNetSpec};
 pub use table::{Entry, TABLE};
 pub use tnt::TntSpec;
 pub use vit::VitSpec;
@@ -44,6 +48,8 @@ pub enum Architecture {
     Vit(VitSpec),
     /// A transformer in transformer.
     Tnt(TntSpec),
+    /// A convolutional network of residual blocks.
+    Convolutional(ConvolutionalSpec),
 }
 
 impl Architecture {
@@ -52,6 +58,7 @@ impl Architecture {
         match self {
             Architecture::Vit(spec) => spec,
             Architecture::Tnt(spec) => spec,
+            Architecture::Convolutional(spec) => spec,
         }
     }
 
@@ -59,6 +66,7 @@ impl Architecture {
         Ok(match self {
             Architecture::Vit(spec) => Architecture::Vit(spec.configured(config, image_size)?),
             Architecture::Tnt(spec) => Architecture::Tnt(spec.configured(config, image_size)?),
+            Architecture::Convolutional(spec) => Architecture::Convolutional(spec.configured(config)?),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use activations::Activation;
 
-use super::{Activations, Architecture, ModelSpec, TntSpec, VitSpec};
+use super::{Activations, Architecture, ConvolutionalSpec, ModelSpec, ResNetBlock, ResNetSpec, TntSpec, VitSpec};
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,8 @@ pub const TABLE: &[Entry] = &[
     Entry { name: "deit_small_distilled_patch16_224", published_top1: Some(81.2), reference: || vit(384, 6, true) },
     Entry { name: "deit_base_distilled_patch16_224", published_top1: Some(83.4), reference: || vit(768, 12, true) },
     Entry { name: "tnt_s_patch16_224", published_top1: Some(81.5), reference: tnt_small },
+    Entry { name: "resnet18", published_top1: None, reference: || resnet(ResNetBlock::Basic, [2, 2, 2, 2]) },
+    Entry { name: "resnet50", published_top1: None, reference: || resnet(ResNetBlock::Bottleneck, [3, 4, 6, 3]) },
 ];
 
 fn vit(embed_dim: usize, num_heads: usize, distilled: bool) -> ModelSpec {
@@ -44,6 +46,11 @@ fn tnt_small() -> ModelSpec {
         mlp_ratio: 4.0,
     };
     imagenet(Architecture::Tnt(spec), Activation::Gelu)
+}
+
+fn resnet(block: ResNetBlock, depths: [usize; 4]) -> ModelSpec {
+    let spec = ConvolutionalSpec::ResNet(ResNetSpec { block, depths });
+    imagenet(Architecture::Convolutional(spec), Activation::Relu)
 }
 
 /// A reference at 224 pixels with ImageNet's classes.
