@@ -101,6 +101,10 @@ def resnet_probed(model):
     return ["conv1.weight", "layer2.1.conv1.weight", f"layer4.{len(model.layer4) - 1}.conv2.weight"]
 
 
+def regnet_probed(model):
+    return ["stem.conv.weight", "s3.b2.conv2.conv.weight", "s3.b2.se.fc2.weight", "s4.b1.conv3.conv.weight"]
+
+
 class Drop(nn.Module):
     """Drop-path with given masks, one a call."""
 
@@ -152,12 +156,12 @@ class Case:
     """A model: timm's name and arguments, what says the same in our config, its own activation, what to probe."""
 
     def __init__(self, model, probed, own="gelu", variant="", arguments={}, settings=[], num_classes=1000, size=None,
-                 drops=None, more=[]):
+                 drops=None, activations=None):
         self.model, self.probed, self.own = model, probed, own
         self.name = f"{model}-{variant}" if variant else model
         self.arguments, self.settings, self.num_classes = arguments, settings, num_classes
         self.size = size or int(model[-3:])
-        self.activations = [own, "crrelu", *more]
+        self.activations = list(activations or [own, "crrelu"])
         self.drops = drops  # puts masks by the formula in the place of those that timm draws
 
 
@@ -182,9 +186,13 @@ CASES += [
     Case("tnt_s_patch16_224", tnt_probed, variant="32px-drop-path", arguments=dict(**SMALL_TNT, drop_path_rate=0.5),
          settings=[*SETTINGS, "model.drop_path=0.5"], num_classes=10, size=32, drops=tnt_drops),
 ]
-CASES += [Case(name, resnet_probed, own="relu", size=224, more=["silu"]) for name in ("resnet18", "resnet50")]
+SMOOTH_TOO = ["relu", "crrelu", "silu"]
+CASES += [Case(name, resnet_probed, own="relu", size=224, activations=SMOOTH_TOO) for name in ("resnet18", "resnet50")]
 CASES += [Case("resnet18", resnet_probed, own="relu", variant="64px-drop-path", arguments=dict(drop_path_rate=0.5),
                settings=["model.image_size=64", "model.drop_path=0.5"], num_classes=10, size=64, drops=resnet_drops)]
+CASES += [Case("regnety_160", regnet_probed, own="relu", size=224, activations=SMOOTH_TOO)]
+CASES += [Case("regnety_160", regnet_probed, own="relu", variant="64px", settings=["model.image_size=64"], num_classes=10,
+               size=64, activations=["silu"])]
 CASES[0].activations += [name for name in ACTIVATIONS if name not in CASES[0].activations]
 
 

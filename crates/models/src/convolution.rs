@@ -1,11 +1,12 @@
-//! Convolutions and BatchNorm, and the unit of the two with an activation.
+//! Convolutions and BatchNorm, the unit of the two with an activation, and squeeze and excitation.
 
-use plan::models::{Convolution as Sizes, Unit as Layers};
+use plan::models::{Convolution as Sizes, Squeeze as SqueezeSizes, Unit as Layers};
 use tch::{Tensor, no_grad};
 
 use crate::activation::Activation;
 use crate::declaration::{BufferSlot, Declarations, Slot};
 use crate::initial::Initial;
+use crate::layers::Linear;
 use crate::masks::Masks;
 use crate::parameters::Parameters;
 
@@ -36,6 +37,42 @@ impl Unit {
     }
 }
 
+/// Kaiming's normal distribution for ReLU, by the outputs that an input reaches.
+fn kaiming(reached: i64) -> Initial {
+    Initial::Normal { std: (2.0 / reached as f64).sqrt() }
+}
+
+/// Squeeze and excitation: each channel is scaled by what two linear maps and a sigmoid make of the means of all.
+pub struct Squeeze {
+    fc1: Linear,
+    act: Activation,
+    fc2: Linear,
+}
+
+impl Squeeze {
+    /// Declares `fc1`, `act` and `fc2` of what `sizes` names; the maps are convolutions over 1 × 1 by name and shape.
+    pub fn declare(declarations: &mut Declarations<'_>, sizes: &SqueezeSizes) -> Squeeze {
+        let (channels, hidden) = (sizes.channels as i64, sizes.hidden as i64);
+        let map = |declarations: &mut Declarations<'_>, name: &str, inputs: i64, outputs: i64| {
+            let initial = [kaiming(outputs), Initial::Constant(0.0)];
+            Linear::of_pixels(declarations, &format!("{}.{name}", sizes.name), inputs, outputs, initial)
+        };
+        Squeeze {
+            fc1: map(declarations, "fc1", channels, hidden),
+            act: Activation::declare(declarations, &sizes.act()),
+            fc2: map(declarations, "fc2", hidden, channels),
+        }
+    }
+
+    /// `(N, C, H, W)` to the same.
+    pub fn forward(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
+        let means = x.mean_dim([2, 3].as_slice(), false, None); // (N, C)
+        let hidden = self.act.forward(parameters, &self.fc1.forward(parameters, &means));
+        let scales = self.fc2.forward(parameters, &hidden).sigmoid();
+        x * scales.unsqueeze(-1).unsqueeze(-1)
+    }
+}
+
 /// A convolution without a bias.
 struct Convolution {
     weight: Slot, // (outputs, inputs / groups, K, K)
@@ -45,11 +82,9 @@ struct Convolution {
 }
 
 impl Convolution {
-    /// Starts as Kaiming's normal distribution for ReLU, by the outputs that an input reaches.
     fn declare(declarations: &mut Declarations<'_>, sizes: &Sizes) -> Convolution {
         let (outputs, groups, kernel) = (sizes.outputs as i64, sizes.groups as i64, sizes.kernel as i64);
-        let reached = kernel * kernel * outputs / groups;
-        let initial = Initial::Normal { std: (2.0 / reached as f64).sqrt() };
+        let initial = kaiming(kernel * kernel * outputs / groups);
         let shape = [outputs, sizes.inputs as i64 / groups, kernel, kernel];
         Convolution {
             weight: declarations.weight(format!("{}.weight", sizes.name), &shape, initial),

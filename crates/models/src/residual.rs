@@ -4,7 +4,7 @@ use plan::models::{ConvolutionalSpec, Layout, ModelSpec, Residual as Layers, dro
 use tch::Tensor;
 
 use crate::activation::Activation;
-use crate::convolution::Unit;
+use crate::convolution::{Squeeze, Unit};
 use crate::declaration::Declarations;
 use crate::initial::Initial;
 use crate::layers::Linear;
@@ -43,12 +43,20 @@ impl ResidualNetwork {
                 classifier,
                 features as i64,
                 model.num_classes as i64,
-                [Initial::convolution(features as i64); 2], // as PyTorch starts a linear map
+                initial_classifier(spec, features as i64),
             ),
             features,
             drop_path_rates: rates,
             dropout_rate: model.drop,
         }
+    }
+}
+
+/// How timm starts weight and bias of the classifier.
+fn initial_classifier(spec: &ConvolutionalSpec, features: i64) -> [Initial; 2] {
+    match spec {
+        ConvolutionalSpec::RegNet(_) => [Initial::Normal { std: 0.01 }, Initial::Constant(0.0)],
+        _ => [Initial::convolution(features); 2], // as PyTorch starts a linear map
     }
 }
 
@@ -79,6 +87,8 @@ impl Network for ResidualNetwork {
 /// A residual block.
 struct Residual {
     units: Vec<Unit>,
+    squeeze: Option<Squeeze>,
+    last: Unit,
     act: Activation,
     shortcut: Option<Unit>,
 }
@@ -86,11 +96,11 @@ struct Residual {
 impl Residual {
     /// The branch starts at 0, since its last norm does.
     fn declare(declarations: &mut Declarations<'_>, layers: &Layers) -> Residual {
-        let last = layers.units.len() - 1;
-        let units = layers.units.iter().enumerate();
-        let units = units.map(|(index, unit)| Unit::declare(declarations, unit, if index == last { 0.0 } else { 1.0 }));
+        let (last, first) = layers.units.split_last().expect("a branch has layers");
         Residual {
-            units: units.collect(),
+            units: first.iter().map(|unit| Unit::declare(declarations, unit, 1.0)).collect(),
+            squeeze: layers.squeeze.as_ref().map(|sizes| Squeeze::declare(declarations, sizes)),
+            last: Unit::declare(declarations, last, 0.0),
             act: Activation::declare(declarations, &layers.act),
             shortcut: layers.shortcut.as_ref().map(|unit| Unit::declare(declarations, unit, 1.0)),
         }
@@ -102,6 +112,10 @@ impl Residual {
         for unit in &self.units {
             branch = unit.forward(parameters, &branch, masks);
         }
+        if let Some(squeeze) = &self.squeeze {
+            branch = squeeze.forward(parameters, &branch);
+        }
+        let branch = self.last.forward(parameters, &branch, masks);
         let sum = match &self.shortcut {
             Some(unit) => residual(&unit.forward(parameters, x, masks), branch, drop),
             None => residual(x, branch, drop),

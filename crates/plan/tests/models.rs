@@ -35,6 +35,7 @@ fn parameters_are_those_of_timm() {
         ("tnt_s_patch16_224", 23_768_584),
         ("resnet18", 11_689_512),
         ("resnet50", 25_557_032),
+        ("regnety_160", 83_590_140),
     ];
     assert_eq!(counts.map(|(name, _)| name).to_vec(), models::names());
     for (name, count) in counts {

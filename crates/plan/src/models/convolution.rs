@@ -1,5 +1,6 @@
 //! Residual convolutional networks as lists of their layers, and the arithmetic of what they cost.
 
+use super::regnet::RegNetSpec;
 use super::resnet::ResNetSpec;
 use super::{BadModel, Depth, Family, Shape, family};
 use crate::config;
@@ -13,6 +14,8 @@ use crate::config;
 pub enum ConvolutionalSpec {
     /// A ResNet.
     ResNet(ResNetSpec),
+    /// A RegNet.
+    RegNet(RegNetSpec),
 }
 
 /// The layers of a network, each with its name in timm.
@@ -35,10 +38,23 @@ pub struct Layout {
 pub struct Residual {
     /// The branch.
     pub units: Vec<Unit>,
+    /// Before the last of them.
+    pub squeeze: Option<Squeeze>,
     /// The activation of the sum.
     pub act: String,
     /// What the input goes through before the sum, where its shape has to change.
     pub shortcut: Option<Unit>,
+}
+
+/// Squeeze and excitation: each channel is scaled by what two linear maps and a sigmoid make of the means of all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Squeeze {
+    /// Its name; the maps are its `fc1` and `fc2`, with an activation `act` between them.
+    pub name: String,
+    /// Channels.
+    pub channels: usize,
+    /// Numbers between the maps.
+    pub hidden: usize,
 }
 
 /// A convolution with its BatchNorm and, where there is one, its activation.
@@ -77,6 +93,7 @@ impl ConvolutionalSpec {
     pub fn layout(&self) -> Layout {
         match self {
             ConvolutionalSpec::ResNet(spec) => spec.layout(),
+            ConvolutionalSpec::RegNet(spec) => spec.layout(),
         }
     }
 
@@ -84,6 +101,7 @@ impl ConvolutionalSpec {
     pub(super) fn configured(self, config: &config::Model) -> Result<ConvolutionalSpec, BadModel> {
         let family = match self {
             ConvolutionalSpec::ResNet(_) => "ResNet",
+            ConvolutionalSpec::RegNet(_) => "RegNet",
         };
         family::without(config, family, &["patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio"])?;
         Ok(self)
@@ -101,6 +119,31 @@ impl Layout {
     fn size_behind_stem(&self, image_size: usize) -> usize {
         let size = self.stem.conv.output_size(image_size);
         if self.stem_pool { size.div_ceil(2) } else { size }
+    }
+}
+
+impl Residual {
+    /// Its activations, in the order of the forward pass.
+    fn activations(self) -> Vec<String> {
+        let mut names: Vec<String> = self.units.into_iter().filter_map(|unit| unit.act).collect();
+        names.extend(self.squeeze.map(|squeeze| squeeze.act()));
+        names.push(self.act);
+        names
+    }
+}
+
+impl Squeeze {
+    /// The name of its activation.
+    pub fn act(&self) -> String {
+        format!("{}.act", self.name)
+    }
+
+    fn weights(&self) -> u64 {
+        (2 * self.channels * self.hidden) as u64
+    }
+
+    fn biases(&self) -> u64 {
+        (self.channels + self.hidden) as u64
     }
 }
 
@@ -127,15 +170,16 @@ impl Family for ConvolutionalSpec {
 
     fn activations(&self) -> Vec<String> {
         let Layout { stem, blocks, .. } = self.layout();
-        let of_block = |block: Residual| block.units.into_iter().filter_map(|unit| unit.act).chain([block.act]);
-        stem.act.into_iter().chain(blocks.into_iter().flat_map(of_block)).collect()
+        stem.act.into_iter().chain(blocks.into_iter().flat_map(Residual::activations)).collect()
     }
 
     fn parameters(&self, shape: Shape) -> u64 {
         let layout = self.layout();
         let with_norm = |conv: &Convolution| conv.weights() + 2 * conv.outputs as u64;
         let classifier = ((layout.features + 1) * shape.num_classes) as u64;
-        layout.convolutions().map(with_norm).sum::<u64>() + classifier
+        let squeezes = layout.blocks.iter().filter_map(|block| block.squeeze.as_ref());
+        let squeezes = squeezes.map(|squeeze| squeeze.weights() + squeeze.biases()).sum::<u64>();
+        layout.convolutions().map(with_norm).sum::<u64>() + squeezes + classifier
     }
 
     fn multiply_adds(&self, shape: Shape) -> u64 {
@@ -148,19 +192,23 @@ impl Family for ConvolutionalSpec {
                 size = unit.conv.output_size(size);
                 all += cost(&unit.conv, size);
             }
+            all += block.squeeze.as_ref().map_or(0, Squeeze::weights);
             all += block.shortcut.iter().map(|unit| cost(&unit.conv, size)).sum::<u64>();
         }
         all + (layout.features * shape.num_classes) as u64
     }
 
     fn depth_of(&self, parameter: &str) -> Depth {
-        // `layer2.0.conv1.weight`.
-        let number = |part: &str, prefix: &str| part.strip_prefix(prefix).and_then(|number| number.parse().ok());
+        if parameter.starts_with(self.layout().classifier) {
+            return Depth::Head;
+        }
+        // `layer2.0.conv1.weight`, or `s2.b1.conv1.conv.weight`.
+        let number = |part: Option<&str>, prefixes: [&str; 2]| {
+            prefixes.iter().find_map(|prefix| part?.strip_prefix(prefix)?.parse::<usize>().ok())
+        };
         let mut parts = parameter.split('.');
-        let [first, second] = [parts.next(), parts.next()].map(Option::unwrap_or_default);
-        match (number(first, "layer"), number(second, "")) {
+        match (number(parts.next(), ["layer", "s"]), number(parts.next(), ["", "b"])) {
             (Some(stage), Some(index)) => Depth::Block { stage, index },
-            _ if first == self.layout().classifier => Depth::Head,
             _ => Depth::Stem,
         }
     }

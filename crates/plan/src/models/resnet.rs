@@ -84,6 +84,6 @@ impl ResNetBlock {
             norm: format!("{name}.downsample.1"),
             act: None,
         });
-        Residual { units, act: format!("{name}.act{count}"), shortcut }
+        Residual { units, squeeze: None, act: format!("{name}.act{count}"), shortcut }
     }
 }

@@ -2,7 +2,10 @@
 
 use activations::Activation;
 
-use super::{Activations, Architecture, ConvolutionalSpec, ModelSpec, ResNetBlock, ResNetSpec, TntSpec, VitSpec};
+use super::{
+    Activations, Architecture, ConvolutionalSpec, ModelSpec, RegNetSpec, RegNetStage, ResNetBlock, ResNetSpec, TntSpec,
+    VitSpec,
+};
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +31,7 @@ pub const TABLE: &[Entry] = &[
     Entry { name: "tnt_s_patch16_224", published_top1: Some(81.5), reference: tnt_small },
     Entry { name: "resnet18", published_top1: None, reference: || resnet(ResNetBlock::Basic, [2, 2, 2, 2]) },
     Entry { name: "resnet50", published_top1: None, reference: || resnet(ResNetBlock::Bottleneck, [3, 4, 6, 3]) },
+    Entry { name: "regnety_160", published_top1: None, reference: regnet_16gf },
 ];
 
 fn vit(embed_dim: usize, num_heads: usize, distilled: bool) -> ModelSpec {
@@ -51,6 +55,12 @@ fn tnt_small() -> ModelSpec {
 fn resnet(block: ResNetBlock, depths: [usize; 4]) -> ModelSpec {
     let spec = ConvolutionalSpec::ResNet(ResNetSpec { block, depths });
     imagenet(Architecture::Convolutional(spec), Activation::Relu)
+}
+
+fn regnet_16gf() -> ModelSpec {
+    let stages = [(224, 2), (448, 4), (1232, 11), (3024, 1)].map(|(width, depth)| RegNetStage { width, depth });
+    let spec = RegNetSpec { stem_width: 32, stages: stages.to_vec(), group_width: 112, squeeze_ratio: 0.25 };
+    imagenet(Architecture::Convolutional(ConvolutionalSpec::RegNet(spec)), Activation::Relu)
 }
 
 /// A reference at 224 pixels with ImageNet's classes.
