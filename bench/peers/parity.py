@@ -130,6 +130,14 @@ def tnt_drops(model):
             block.drop_path = Drop([*within, *rows[2 * patches:]])
 
 
+def drops(model):
+    """Rows for attention and MLP of each block."""
+    branches = [(block, name) for block in model.modules() for name in ("drop_path1", "drop_path2") if hasattr(block, name)]
+    for (block, name), row in zip(branches, mask_rows(len(branches))):
+        if isinstance(getattr(block, name), DropPath):
+            setattr(block, name, Drop([row]))
+
+
 def resnet_drops(model):
     """One row a block."""
     blocks = [block for stage in (model.layer1, model.layer2, model.layer3, model.layer4) for block in stage]
@@ -152,6 +160,13 @@ def tnt_probed(model):
     return ["pixel_embed.proj.weight", f"{middle}.attn_in.qk.weight", f"{last}.mlp.fc2.weight"]
 
 
+def swin_probed(model):
+    """As those of a ViT, with a table of relative positions, in a block that shifts its windows, and a merging of patches."""
+    middle = f"layers.2.blocks.{len(model.layers[2].blocks) // 2}"
+    return ["patch_embed.proj.weight", "layers.0.blocks.1.attn.relative_position_bias_table",
+            "layers.1.downsample.reduction.weight", f"{middle}.attn.qkv.weight", "layers.3.blocks.1.mlp.fc2.weight"]
+
+
 class Case:
     """A model: timm's name and arguments, what says the same in our config, its own activation, what to probe."""
 
@@ -165,10 +180,10 @@ class Case:
         self.drops = drops  # puts masks by the formula in the place of those that timm draws
 
 
-def cifar(model, probed, **more):
-    settings = ["model.image_size=32", "model.patch_size=4"] + more.pop("settings", [])
-    arguments = dict(img_size=32, patch_size=4, **more.pop("arguments", {}))
-    return Case(model, probed, variant="32px", arguments=arguments, settings=settings, num_classes=10, size=32, **more)
+def cifar(model, probed, variant="32px", arguments={}, settings=["model.patch_size=4"], **more):
+    arguments = {"img_size": 32, "patch_size": 4, **arguments}
+    settings = ["model.image_size=32", *settings]
+    return Case(model, probed, variant=variant, arguments=arguments, settings=settings, num_classes=10, size=32, **more)
 
 
 VITS = [
@@ -194,6 +209,26 @@ CASES += [Case("regnety_160", regnet_probed, own="relu", size=224, activations=S
 CASES += [Case("regnety_160", regnet_probed, own="relu", variant="64px", settings=["model.image_size=64"], num_classes=10,
                size=64, activations=["silu"])]
 CASES[0].activations += [name for name in ACTIVATIONS if name not in CASES[0].activations]
+
+
+SWINS = [f"swin_{size}_patch4_window7_224" for size in ("tiny", "small", "base")]
+# timm's own have a drop-path rate of 0.1 where nothing is said.
+CASES += [Case(name, swin_probed, arguments=dict(drop_path_rate=0.0)) for name in SWINS]
+
+
+def small_swin(variant, patch_size, window_size, arguments={}, settings=[], **more):
+    """At 32 pixels, where the stages have 32 / patch_size rows, a half, a quarter and an eighth of them."""
+    arguments = {"patch_size": patch_size, "window_size": window_size, "drop_path_rate": 0.0, **arguments}
+    settings = [f"model.patch_size={patch_size}", f"model.window_size={window_size}", *settings]
+    return cifar(SWINS[0], swin_probed, variant, arguments, settings, **more)
+
+
+CASES += [
+    small_swin("32px", 4, 4),
+    small_swin("32px-patch2", 2, 4),
+    small_swin("32px-padded", 2, 3),
+    small_swin("32px-drop-path", 4, 4, dict(drop_path_rate=0.5), ["model.drop_path=0.5"], drops=drops),
+]
 
 
 def kept(tensor, count):

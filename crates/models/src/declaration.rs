@@ -2,6 +2,7 @@
 
 use plan::config::DecayRule;
 use plan::models::{Activations, Architecture, Depth};
+use tch::Tensor;
 
 use crate::initial::Initial;
 
@@ -20,6 +21,16 @@ impl Slot {
 pub struct BufferSlot(usize);
 
 impl BufferSlot {
+    pub(crate) fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// The place of a constant among those of its model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Constant(usize);
+
+impl Constant {
     pub(crate) fn index(self) -> usize {
         self.0
     }
@@ -91,12 +102,20 @@ pub struct Declarations<'a> {
     activations: &'a Activations,
     list: Vec<Declaration>,
     buffers: Vec<BufferDeclaration>,
+    constants: Vec<Tensor>,
 }
 
 impl<'a> Declarations<'a> {
     /// None yet, of a network with this architecture and these activations.
     pub fn new(grouping: Grouping, architecture: &'a Architecture, activations: &'a Activations) -> Declarations<'a> {
-        Declarations { grouping, architecture, activations, list: Vec::new(), buffers: Vec::new() }
+        Declarations {
+            grouping,
+            architecture,
+            activations,
+            list: Vec::new(),
+            buffers: Vec::new(),
+            constants: Vec::new(),
+        }
     }
 
     /// Adds a weight, a bias or a scale.
@@ -127,6 +146,13 @@ impl<'a> Declarations<'a> {
     pub fn counter(&mut self, name: String) -> BufferSlot {
         self.buffers.push(BufferDeclaration { name, shape: Vec::new(), initial: 0.0, counts: true });
         BufferSlot(self.buffers.len() - 1)
+    }
+
+    /// Adds numbers that follow from the sizes of the network: they get the parameters' kind and device, and belong to no
+    /// file of weights.
+    pub fn constant(&mut self, values: Tensor) -> Constant {
+        self.constants.push(values);
+        Constant(self.constants.len() - 1)
     }
 
     /// The rule of weight decay.
@@ -163,5 +189,9 @@ impl<'a> Declarations<'a> {
 
     pub(crate) fn buffers(&self) -> &[BufferDeclaration] {
         &self.buffers
+    }
+
+    pub(crate) fn constants(&self) -> &[Tensor] {
+        &self.constants
     }
 }

@@ -14,10 +14,13 @@ mod masks;
 mod model;
 mod network;
 mod parameters;
+mod patches;
 mod positions;
 mod residual;
+mod swin;
 mod tnt;
 mod vit;
+mod windows;
 
 pub use declaration::Grouping;
 pub use error::ModelError;

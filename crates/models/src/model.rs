@@ -1,6 +1,6 @@
 //! A model: a network of some family together with its parameters.
 
-use plan::models::{Architecture, ConvolutionalSpec, ModelSpec, TntSpec, VitSpec};
+use plan::models::{Architecture, ConvolutionalSpec, ModelSpec, SwinSpec, TntSpec, VitSpec};
 use random::Key;
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -10,6 +10,7 @@ use crate::masks::Mode;
 use crate::network::{Dropout, Network};
 use crate::parameters::{Parameter, Parameters};
 use crate::residual::ResidualNetwork;
+use crate::swin::Swin;
 use crate::tnt::Tnt;
 use crate::vit::Vit;
 
@@ -86,6 +87,10 @@ impl Model {
                 check_tnt(tnt)?;
                 Box::new(Tnt::declare(&mut declarations, tnt, spec))
             }
+            Architecture::Swin(swin) => {
+                check_swin(swin, spec.image_size)?;
+                Box::new(Swin::declare(&mut declarations, swin, spec))
+            }
             Architecture::Convolutional(layers) => {
                 check_layers(layers)?;
                 Box::new(ResidualNetwork::declare(&mut declarations, layers, spec))
@@ -98,8 +103,8 @@ impl Model {
 
     /// What the model answers to `images`: `(N, 3, H, W)` of the parameters' kind and device.
     ///
-    /// Sides other than the spec's image size must be multiples of the patch size; position embeddings are resampled for
-    /// them, as with timm's `dynamic_img_size`.
+    /// Sides other than the spec's image size must be multiples of the patch size. For them position embeddings are
+    /// resampled, and windows stay as large as they are, as with timm's `dynamic_img_size`.
     ///
     /// # Panics
     /// When shapes, kinds or devices do not fit. In training also when a rate is above zero and its mask is missing.
@@ -186,6 +191,18 @@ fn check_tnt(spec: &TntSpec) -> Result<(), ModelError> {
     for (width, heads) in [(spec.embed_dim, spec.num_heads), (spec.inner_dim, spec.inner_heads)] {
         if !width.is_multiple_of(heads) {
             return refuse(format!("width {width} is no multiple of {heads} heads"));
+        }
+    }
+    Ok(())
+}
+
+fn check_swin(spec: &SwinSpec, image_size: usize) -> Result<(), ModelError> {
+    for stage in spec.stages(image_size) {
+        if [stage.width, stage.depth, stage.num_heads, stage.window, stage.mlp_dim].contains(&0) {
+            return refuse("width, depths, heads, windows and MLP width must be at least 1".to_owned());
+        }
+        if !stage.width.is_multiple_of(stage.num_heads) {
+            return refuse(format!("width {} is no multiple of {} heads", stage.width, stage.num_heads));
         }
     }
     Ok(())

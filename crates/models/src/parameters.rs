@@ -6,7 +6,7 @@ use std::ops::Range;
 use random::Key;
 use tch::{Device, Kind, Tensor, no_grad};
 
-use crate::declaration::{BufferSlot, Declarations, Slot};
+use crate::declaration::{BufferSlot, Constant, Declarations, Slot};
 use crate::error::ModelError;
 use crate::initial::Initial;
 
@@ -48,6 +48,7 @@ pub struct Parameters {
     groups: Vec<Group>,
     by_name: HashMap<String, usize>,
     buffers: Vec<(String, Tensor)>,
+    constants: Vec<Tensor>,
 }
 
 impl Parameters {
@@ -61,8 +62,13 @@ impl Parameters {
         device: Device,
         kind: Kind,
     ) -> Result<Parameters, ModelError> {
-        let mut parameters =
-            Parameters { list: Vec::new(), groups: Vec::new(), by_name: HashMap::new(), buffers: Vec::new() };
+        let mut parameters = Parameters {
+            list: Vec::new(),
+            groups: Vec::new(),
+            by_name: HashMap::new(),
+            buffers: Vec::new(),
+            constants: Vec::new(),
+        };
         let scales = declared.lr_scales();
         let mut rules: Vec<(bool, f64)> = declared.list().iter().map(|one| one.weight_decay).zip(scales).collect();
         let rule_of = rules.clone();
@@ -101,6 +107,9 @@ impl Parameters {
             let kind = if buffer.counts { Kind::Int64 } else { kind };
             let tensor = Tensor::f_full(buffer.shape.as_slice(), buffer.initial, (kind, device))?;
             parameters.buffers.push((buffer.name.clone(), tensor));
+        }
+        for constant in declared.constants() {
+            parameters.constants.push(constant.f_to_device(device)?.f_to_kind(kind)?);
         }
         parameters.tie_grads()?;
         Ok(parameters)
@@ -198,6 +207,11 @@ impl Parameters {
     /// The buffer that was declared as `slot`.
     pub(crate) fn buffer(&self, slot: BufferSlot) -> &Tensor {
         &self.buffers[slot.index()].1
+    }
+
+    /// What was declared as this constant.
+    pub(crate) fn constant(&self, constant: Constant) -> &Tensor {
+        &self.constants[constant.index()]
     }
 
     /// The parameter that was declared as `slot`.

@@ -9,6 +9,7 @@ use crate::layers::{Attention, LayerNorm, Linear, Mlp, WEIGHT};
 use crate::masks::{Masks, residual};
 use crate::network::{Dropout, Network};
 use crate::parameters::Parameters;
+use crate::patches::PatchEmbedding;
 use crate::positions;
 
 /// A vision transformer. Shapes: N images, L patches, T tokens (class, distillation), D features.
@@ -75,10 +76,10 @@ impl Vit {
 
     /// `(N, 3, H, W)` to `(N, T + L, D)`: tokens before patches, position embeddings added to all.
     fn embed(&self, parameters: &Parameters, images: &Tensor) -> Tensor {
-        let (batch, _, height, width) = images.size4().expect("images (N, 3, H, W)");
         let patches = self.patches.forward(parameters, images); // (N, L, D)
-        let grid = [height / self.patches.side, width / self.patches.side];
-        let positions = positions::resample(parameters.tensor(self.pos_embed), self.grid, grid);
+        let batch = patches.size()[0];
+        let own = parameters.tensor(self.pos_embed);
+        let positions = positions::resample(own, self.grid, self.patches.grid(images));
         let mut parts: Vec<Tensor> =
             self.tokens.iter().map(|&token| parameters.tensor(token).expand([batch, -1, -1], false)).collect();
         parts.push(patches);
@@ -131,35 +132,5 @@ impl Block {
         let x = residual(&x.narrow(1, 0, kept), attended, drop1);
         let mapped = self.mlp.forward(parameters, &self.norm2.forward(parameters, &x));
         residual(&x, mapped, drop2)
-    }
-}
-
-/// Patches to features: a convolution whose stride is its kernel, done as one matrix product.
-struct PatchEmbedding {
-    side: i64,    // P
-    weight: Slot, // (D, 3, P, P)
-    bias: Slot,   // (D)
-}
-
-impl PatchEmbedding {
-    fn declare(declarations: &mut Declarations<'_>, name: &str, side: i64, width: i64) -> PatchEmbedding {
-        // timm leaves the convolution as PyTorch starts it.
-        let initial = Initial::convolution(3 * side * side);
-        PatchEmbedding {
-            side,
-            weight: declarations.weight(format!("{name}.proj.weight"), &[width, 3, side, side], initial),
-            bias: declarations.weight(format!("{name}.proj.bias"), &[width], initial),
-        }
-    }
-
-    /// `(N, 3, H, W)` to `(N, L, D)`, row after row.
-    fn forward(&self, parameters: &Parameters, images: &Tensor) -> Tensor {
-        let (n, channels, height, width) = images.size4().expect("images (N, 3, H, W)");
-        let (rows, columns) = (height / self.side, width / self.side);
-        let patches = images
-            .reshape([n, channels, rows, self.side, columns, self.side])
-            .permute([0, 2, 4, 1, 3, 5])
-            .reshape([n, rows * columns, channels * self.side * self.side]);
-        patches.linear(&parameters.tensor(self.weight).flatten(1, -1), Some(parameters.tensor(self.bias)))
     }
 }

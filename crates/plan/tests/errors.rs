@@ -137,6 +137,11 @@ fn values_that_do_not_fit_each_other_are_found_before_a_run() {
             &["model.name=tnt_s_patch16_224", "model.patch_size=14"],
             &["--set model.patch_size=14", "a multiple of 4", "4 × 4 pixels"],
         ),
+        (
+            &["model.name=swin_tiny_patch4_window7_224", "model.depth=3"],
+            &["--set model.depth=3", "absent, since no Swin has it to change"],
+        ),
+        (&["model.window_size=7"], &["--set model.window_size=7", "no ViT has it"]),
         (&["model.num_heads=5"], &["--set model.num_heads=5", "a divisor of the width 192", "4 or 6"]),
         (&["model.embed_dim=100"], &["--set model.embed_dim=100", "multiple of", "num_heads 3"]),
         (

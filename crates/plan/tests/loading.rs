@@ -100,7 +100,9 @@ fn every_key_is_written_out_and_explained() {
     let of_models = ["image_size", "patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "activation"];
     let of_choices = ["base_batch", "betas", "eps", "momentum", "nesterov", "max_grad_norm", "final_learning_rate"];
     let of_others = ["decay_epochs", "decay_rate", "decay_shape", "target_threshold", "sum_classes", "teacher"];
-    let optional = [&of_models[..], &of_choices, &of_others, &["weights", "tau", "cutmix_minmax"]].concat();
+    let of_families = ["window_size"];
+    let optional =
+        [&of_models[..], &of_families, &of_choices, &of_others, &["weights", "tau", "cutmix_minmax"]].concat();
     for (section, keys) in SECTIONS {
         let table = written[*section].as_table().unwrap();
         for key in *keys {

@@ -26,6 +26,8 @@ section! {
         num_heads: Option<usize> = None, Kind::Whole { min: 1, max: 1024 };
         /// Width of the MLP over `embed_dim`; default: the model's own.
         mlp_ratio: Option<f64> = None, Kind::Positive { max: 64.0 };
+        /// Rows and columns of an attention window, in tokens (Swin); default: the model's own.
+        window_size: Option<usize> = None, Kind::Whole { min: 1, max: 1024 };
         /// Stochastic depth: the rate of the last block, rising linearly from 0 at the first (timm's `drop_path_rate`).
         drop_path: f64 = 0.0, Kind::Number { min: 0.0, max: 0.99 };
         /// Dropout before the classifier (timm's `drop_rate`).

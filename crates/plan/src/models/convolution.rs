@@ -103,7 +103,11 @@ impl ConvolutionalSpec {
             ConvolutionalSpec::ResNet(_) => "ResNet",
             ConvolutionalSpec::RegNet(_) => "RegNet",
         };
-        family::without(config, family, &["patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio"])?;
+        family::without(
+            config,
+            family,
+            &["patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "window_size"],
+        )?;
         Ok(self)
     }
 }

@@ -86,6 +86,7 @@ pub(super) fn without(config: &config::Model, family: &str, keys: &[&str]) -> Re
         ("depth", config.depth.map(|n| n as f64)),
         ("num_heads", config.num_heads.map(|n| n as f64)),
         ("mlp_ratio", config.mlp_ratio),
+        ("window_size", config.window_size.map(|n| n as f64)),
     ];
     let useless = given.into_iter().filter(|(key, _)| keys.contains(key));
     match useless.filter_map(|(key, value)| value.map(|value| (key, value))).next() {

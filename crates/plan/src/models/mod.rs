@@ -7,6 +7,7 @@ mod family;
 mod layers;
 mod regnet;
 mod resnet;
+mod swin;
 mod table;
 mod tnt;
 mod vit;
@@ -18,6 +19,7 @@ pub use family::{Depth, Family, Shape, drop_path_rates};
 pub use layers::Layers;
 pub use regnet::{RegNetSpec, RegNetStage};
 pub use resnet::{ResNetBlock, ResNetSpec};
+pub use swin::{SwinSpec, SwinStage};
 pub use table::{Entry, TABLE};
 pub use tnt::TntSpec;
 pub use vit::VitSpec;
@@ -50,6 +52,8 @@ pub enum Architecture {
     Vit(VitSpec),
     /// A transformer in transformer.
     Tnt(TntSpec),
+    /// A transformer with shifted windows.
+    Swin(SwinSpec),
     /// A convolutional network of residual blocks.
     Convolutional(ConvolutionalSpec),
 }
@@ -60,6 +64,7 @@ impl Architecture {
         match self {
             Architecture::Vit(spec) => spec,
             Architecture::Tnt(spec) => spec,
+            Architecture::Swin(spec) => spec,
             Architecture::Convolutional(spec) => spec,
         }
     }
@@ -68,6 +73,7 @@ impl Architecture {
         Ok(match self {
             Architecture::Vit(spec) => Architecture::Vit(spec.configured(config, image_size)?),
             Architecture::Tnt(spec) => Architecture::Tnt(spec.configured(config, image_size)?),
+            Architecture::Swin(spec) => Architecture::Swin(spec.configured(config, image_size)?),
             Architecture::Convolutional(spec) => Architecture::Convolutional(spec.configured(config)?),
         })
     }

@@ -3,8 +3,8 @@
 use activations::Activation;
 
 use super::{
-    Activations, Architecture, ConvolutionalSpec, ModelSpec, RegNetSpec, RegNetStage, ResNetBlock, ResNetSpec, TntSpec,
-    VitSpec,
+    Activations, Architecture, ConvolutionalSpec, ModelSpec, RegNetSpec, RegNetStage, ResNetBlock, ResNetSpec,
+    SwinSpec, TntSpec, VitSpec,
 };
 
 /// One row of the table.
@@ -29,6 +29,21 @@ pub const TABLE: &[Entry] = &[
     Entry { name: "deit_small_distilled_patch16_224", published_top1: Some(81.2), reference: || vit(384, 6, true) },
     Entry { name: "deit_base_distilled_patch16_224", published_top1: Some(83.4), reference: || vit(768, 12, true) },
     Entry { name: "tnt_s_patch16_224", published_top1: Some(81.5), reference: tnt_small },
+    Entry {
+        name: "swin_tiny_patch4_window7_224",
+        published_top1: Some(81.2),
+        reference: || swin(96, 6, [3, 6, 12, 24]),
+    },
+    Entry {
+        name: "swin_small_patch4_window7_224",
+        published_top1: Some(83.2),
+        reference: || swin(96, 18, [3, 6, 12, 24]),
+    },
+    Entry {
+        name: "swin_base_patch4_window7_224",
+        published_top1: Some(83.5),
+        reference: || swin(128, 18, [4, 8, 16, 32]),
+    },
     Entry { name: "resnet18", published_top1: None, reference: || resnet(ResNetBlock::Basic, [2, 2, 2, 2]) },
     Entry { name: "resnet50", published_top1: None, reference: || resnet(ResNetBlock::Bottleneck, [3, 4, 6, 3]) },
     Entry { name: "regnety_160", published_top1: None, reference: regnet_16gf },
@@ -50,6 +65,13 @@ fn tnt_small() -> ModelSpec {
         mlp_ratio: 4.0,
     };
     imagenet(Architecture::Tnt(spec), Activation::Gelu)
+}
+
+/// `third` blocks in the third stage.
+fn swin(embed_dim: usize, third: usize, num_heads: [usize; 4]) -> ModelSpec {
+    let depths = [2, 2, third, 2];
+    let spec = SwinSpec { patch_size: 4, embed_dim, depths, num_heads, window_size: 7, mlp_ratio: 4.0 };
+    imagenet(Architecture::Swin(spec), Activation::Gelu)
 }
 
 fn resnet(block: ResNetBlock, depths: [usize; 4]) -> ModelSpec {

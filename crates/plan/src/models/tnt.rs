@@ -1,6 +1,6 @@
 //! Transformers in transformers: their sizes, and the arithmetic of what they cost.
 
-use super::family::{by, divides};
+use super::family::{by, divides, without};
 use super::{BadModel, Depth, Family, Shape};
 use crate::config;
 
@@ -60,6 +60,7 @@ impl TntSpec {
 
     /// This model with what a config overrides.
     pub(super) fn configured(self, config: &config::Model, image_size: usize) -> Result<TntSpec, BadModel> {
+        without(config, "TNT", &["window_size"])?;
         let spec = TntSpec {
             patch_size: config.patch_size.unwrap_or(self.patch_size),
             embed_dim: config.embed_dim.unwrap_or(self.embed_dim),

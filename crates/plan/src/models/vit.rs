@@ -1,6 +1,6 @@
 //! Plain vision transformers: their sizes, and the arithmetic of what they cost.
 
-use super::family::{by, divides};
+use super::family::{by, divides, without};
 use super::{BadModel, Depth, Family, Shape};
 use crate::config;
 
@@ -55,6 +55,7 @@ impl VitSpec {
 
     /// This model with what a config overrides.
     pub(super) fn configured(self, config: &config::Model, image_size: usize) -> Result<VitSpec, BadModel> {
+        without(config, "ViT", &["window_size"])?;
         let spec = VitSpec {
             patch_size: config.patch_size.unwrap_or(self.patch_size),
             embed_dim: config.embed_dim.unwrap_or(self.embed_dim),
