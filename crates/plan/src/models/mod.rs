@@ -9,7 +9,7 @@ mod vit;
 
 pub use activation::{ActivationSpec, Activations};
 pub use error::{BadModel, UnknownModel};
-pub use family::{Depth, Family, Shape, drop_path_rates};
+pub use family::{Depth, Family, Kept, Shape, drop_path_rates};
 pub use layers::Layers;
 pub use table::{Entry, TABLE};
 pub use vit::VitSpec;
