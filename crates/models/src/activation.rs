@@ -127,7 +127,8 @@ mod tests {
         let architecture = plan::models::find("vit_tiny_patch16_224").expect("a model").architecture;
         let mut declarations = Declarations::new(DecayRule::All.into(), &architecture, &activations);
         let module = Activation::declare(&mut declarations, "act");
-        let parameters = Parameters::allocate(&declarations, Key::root(0), Device::Cpu, kind).expect("a few numbers");
+        let parameters =
+            Parameters::allocate(&declarations, Some(Key::root(0)), Device::Cpu, kind).expect("a few numbers");
         (module, parameters)
     }
 

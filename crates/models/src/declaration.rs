@@ -118,14 +118,12 @@ impl<'a> Declarations<'a> {
     }
 
     /// Adds numbers that no gradient reaches, of the parameters' kind.
-    #[expect(dead_code, reason = "batch norm is the first to have buffers")]
     pub fn buffer(&mut self, name: String, shape: &[i64], initial: f64) -> BufferSlot {
         self.buffers.push(BufferDeclaration { name, shape: shape.to_vec(), initial, counts: false });
         BufferSlot(self.buffers.len() - 1)
     }
 
     /// Adds a whole number that starts at 0.
-    #[expect(dead_code, reason = "batch norm is the first to have buffers")]
     pub fn counter(&mut self, name: String) -> BufferSlot {
         self.buffers.push(BufferDeclaration { name, shape: Vec::new(), initial: 0.0, counts: true });
         BufferSlot(self.buffers.len() - 1)

@@ -4,6 +4,7 @@
 //! from outside: initial values from a key, drop-path and dropout as [`Masks`].
 
 mod activation;
+mod convolution;
 mod declaration;
 mod error;
 mod exchange;
@@ -13,6 +14,9 @@ mod masks;
 mod model;
 mod network;
 mod parameters;
+mod positions;
+mod residual;
+mod tnt;
 mod vit;
 
 pub use declaration::Grouping;

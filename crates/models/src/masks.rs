@@ -1,5 +1,7 @@
 //! Masks: the random choices of a training step, drawn outside the model and handed in.
 
+use std::ops::Range;
+
 use tch::Tensor;
 
 /// What a training forward pass leaves out, on the model's device.
@@ -16,9 +18,14 @@ pub struct Masks {
 impl Masks {
     /// The mask `(N)` of one drop-path, where its rate is above zero; none where nothing is left out.
     pub(crate) fn of_drop_path(masks: Option<&Masks>, rates: &[f64], drop: usize) -> Option<Tensor> {
-        let masks = masks.filter(|_| rates[drop] > 0.0)?;
+        Some(Masks::of_drop_paths(masks, rates, drop..drop + 1)?.select(0, 0))
+    }
+
+    /// The masks `(drops, N)` of drop-paths that follow each other and share one rate, as [`Masks::of_drop_path`].
+    pub(crate) fn of_drop_paths(masks: Option<&Masks>, rates: &[f64], drops: Range<usize>) -> Option<Tensor> {
+        let masks = masks.filter(|_| rates[drops.start] > 0.0)?;
         let all = masks.drop_path.as_ref().expect("training with drop-path needs Masks::drop_path");
-        Some(all.select(0, drop as i64))
+        Some(all.narrow(0, drops.start as i64, drops.len() as i64))
     }
 
     /// `features` `(N, D)` with those left out that a classifier does not see, where any are.

@@ -1,6 +1,6 @@
 //! A model: a network of some family together with its parameters.
 
-use plan::models::{Architecture, ModelSpec, VitSpec};
+use plan::models::{Architecture, ConvolutionalSpec, ModelSpec, TntSpec, VitSpec};
 use random::Key;
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -9,12 +9,16 @@ use crate::error::ModelError;
 use crate::masks::Mode;
 use crate::network::{Dropout, Network};
 use crate::parameters::{Parameter, Parameters};
+use crate::residual::ResidualNetwork;
+use crate::tnt::Tnt;
 use crate::vit::Vit;
 
 /// A network with its parameters.
 pub struct Model {
     network: Box<dyn Network>,
     parameters: Parameters,
+    /// The names of the modules that are activations.
+    activations: Vec<String>,
 }
 
 /// What a network answers.
@@ -48,17 +52,48 @@ impl Model {
         device: Device,
         kind: Kind,
     ) -> Result<Model, ModelError> {
+        Model::build(spec, grouping.into(), Some(key), device, kind)
+    }
+
+    /// As [`Model::with_kind`], but what would be drawn is 0: for values that come from elsewhere, at no cost of drawing.
+    ///
+    /// # Errors
+    /// As [`Model::new`].
+    pub fn empty(
+        spec: &ModelSpec,
+        grouping: impl Into<Grouping>,
+        device: Device,
+        kind: Kind,
+    ) -> Result<Model, ModelError> {
+        Model::build(spec, grouping.into(), None, device, kind)
+    }
+
+    fn build(
+        spec: &ModelSpec,
+        grouping: Grouping,
+        key: Option<Key>,
+        device: Device,
+        kind: Kind,
+    ) -> Result<Model, ModelError> {
         check(spec)?;
-        let mut declarations = Declarations::new(grouping.into(), &spec.architecture, &spec.activations);
+        let mut declarations = Declarations::new(grouping, &spec.architecture, &spec.activations);
         let network: Box<dyn Network> = match &spec.architecture {
             Architecture::Vit(vit) => {
                 check_vit(vit)?;
                 Box::new(Vit::declare(&mut declarations, vit, spec))
             }
+            Architecture::Tnt(tnt) => {
+                check_tnt(tnt)?;
+                Box::new(Tnt::declare(&mut declarations, tnt, spec))
+            }
+            Architecture::Convolutional(layers) => {
+                check_layers(layers)?;
+                Box::new(ResidualNetwork::declare(&mut declarations, layers, spec))
+            }
             other => return Err(ModelError::Spec { reason: format!("no network is written for {other:?}") }),
         };
         let parameters = Parameters::allocate(&declarations, key, device, kind)?;
-        Ok(Model { network, parameters })
+        Ok(Model { network, parameters, activations: spec.architecture.family().activations() })
     }
 
     /// What the model answers to `images`: `(N, 3, H, W)` of the parameters' kind and device.
@@ -106,7 +141,11 @@ impl Model {
 
     /// What the activations learn, block after block: `blocks.0.mlp.act.epsilon` and so on with CRReLU.
     pub fn activation_parameters(&self) -> impl Iterator<Item = &Parameter> {
-        self.parameters.iter().filter(|parameter| parameter.name.contains(".act."))
+        let learned = |parameter: &&Parameter| {
+            let module = parameter.name.rsplit_once('.').map(|(module, _)| module);
+            module.is_some_and(|module| self.activations.iter().any(|one| one == module))
+        };
+        self.parameters.iter().filter(learned)
     }
 }
 
@@ -133,6 +172,35 @@ fn check_vit(spec: &VitSpec) -> Result<(), ModelError> {
     }
     if !spec.embed_dim.is_multiple_of(spec.num_heads) {
         return refuse(format!("width {} is no multiple of {} heads", spec.embed_dim, spec.num_heads));
+    }
+    Ok(())
+}
+
+fn check_tnt(spec: &TntSpec) -> Result<(), ModelError> {
+    if [spec.embed_dim, spec.inner_dim, spec.depth, spec.num_heads, spec.inner_heads, spec.mlp_dim()].contains(&0) {
+        return refuse("widths, depth, heads and MLP width must be at least 1".to_owned());
+    }
+    if !spec.patch_size.is_multiple_of(TntSpec::PIXEL_GRID) {
+        return refuse(format!("patch size {} is no multiple of {}", spec.patch_size, TntSpec::PIXEL_GRID));
+    }
+    for (width, heads) in [(spec.embed_dim, spec.num_heads), (spec.inner_dim, spec.inner_heads)] {
+        if !width.is_multiple_of(heads) {
+            return refuse(format!("width {width} is no multiple of {heads} heads"));
+        }
+    }
+    Ok(())
+}
+
+fn check_layers(spec: &ConvolutionalSpec) -> Result<(), ModelError> {
+    let layout = spec.layout();
+    if layout.blocks.is_empty() {
+        return refuse("there must be at least 1 block".to_owned());
+    }
+    for conv in layout.convolutions() {
+        let (name, groups) = (&conv.name, conv.groups);
+        if groups == 0 || [conv.inputs, conv.outputs].iter().any(|&n| n == 0 || !n.is_multiple_of(groups)) {
+            return refuse(format!("{name} has {} to {} channels in {groups} groups", conv.inputs, conv.outputs));
+        }
     }
     Ok(())
 }

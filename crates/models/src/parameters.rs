@@ -8,6 +8,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::declaration::{BufferSlot, Declarations, Slot};
 use crate::error::ModelError;
+use crate::initial::Initial;
 
 /// Parameters start at multiples of this many elements (64 bytes of f32), so that vector loads of any of them are aligned.
 const ALIGNMENT: usize = 16;
@@ -50,13 +51,13 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Lays out and fills what is declared; `key` is the key of all initial values.
+    /// Lays out and fills what is declared; `key` is the key of all initial values. Without one, those to be drawn are 0.
     ///
     /// # Errors
     /// [`ModelError::Torch`] when `device` is not there or out of memory.
     pub(crate) fn allocate(
         declared: &Declarations<'_>,
-        key: Key,
+        key: Option<Key>,
         device: Device,
         kind: Kind,
     ) -> Result<Parameters, ModelError> {
@@ -83,9 +84,15 @@ impl Parameters {
         }
         for (place, declaration) in places.into_iter().zip(declared.list()) {
             let (group, range) = place.expect("every rule has its group");
-            let host = Tensor::from_slice(&declaration.initial.draw(key, &declaration.name, declaration.count()));
             let mut view = window(&parameters.groups[group].values, &range, &declaration.shape);
-            view.f_copy_(&host.f_view(declaration.shape.as_slice())?)?;
+            match (declaration.initial, key) {
+                (Initial::Constant(value), _) => drop(view.f_fill_(value)?),
+                (_, None) => {}
+                (initial, Some(key)) => {
+                    let host = Tensor::from_slice(&initial.draw(key, &declaration.name, declaration.count()));
+                    view.f_copy_(&host.f_view(declaration.shape.as_slice())?)?;
+                }
+            }
             parameters.by_name.insert(declaration.name.clone(), parameters.list.len());
             let name = declaration.name.clone();
             parameters.list.push(Parameter { name, tensor: view.set_requires_grad(true), group, range });
@@ -189,7 +196,6 @@ impl Parameters {
     }
 
     /// The buffer that was declared as `slot`.
-    #[expect(dead_code, reason = "batch norm is the first to have buffers")]
     pub(crate) fn buffer(&self, slot: BufferSlot) -> &Tensor {
         &self.buffers[slot.index()].1
     }

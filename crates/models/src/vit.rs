@@ -1,7 +1,7 @@
 //! The plain vision transformer: ViT and DeiT, with or without a distillation token.
 
 use plan::models::{ModelSpec, VitSpec, drop_path_rates};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::declaration::{Declarations, Role, Slot};
 use crate::initial::Initial;
@@ -9,6 +9,7 @@ use crate::layers::{Attention, LayerNorm, Linear, Mlp, WEIGHT};
 use crate::masks::{Masks, residual};
 use crate::network::{Dropout, Network};
 use crate::parameters::Parameters;
+use crate::positions;
 
 /// A vision transformer. Shapes: N images, L patches, T tokens (class, distillation), D features.
 pub struct Vit {
@@ -76,29 +77,12 @@ impl Vit {
     fn embed(&self, parameters: &Parameters, images: &Tensor) -> Tensor {
         let (batch, _, height, width) = images.size4().expect("images (N, 3, H, W)");
         let patches = self.patches.forward(parameters, images); // (N, L, D)
-        let positions = self.positions(parameters, height / self.patches.side, width / self.patches.side);
+        let grid = [height / self.patches.side, width / self.patches.side];
+        let positions = positions::resample(parameters.tensor(self.pos_embed), self.grid, grid);
         let mut parts: Vec<Tensor> =
             self.tokens.iter().map(|&token| parameters.tensor(token).expand([batch, -1, -1], false)).collect();
         parts.push(patches);
         Tensor::cat(&parts, 1).g_add_(&positions)
-    }
-
-    /// The position embeddings `(1, T + L, D)` for `rows` × `columns` patches: where those are not the model's own, its
-    /// own resampled by an antialiased cubic, as timm's `resample_abs_pos_embed`. Gradients reach the model's own.
-    fn positions(&self, parameters: &Parameters, rows: i64, columns: i64) -> Tensor {
-        let own = parameters.tensor(self.pos_embed);
-        if (rows, columns) == (self.grid, self.grid) {
-            return own.shallow_clone();
-        }
-        let tokens = self.tokens.len() as i64;
-        let grid = own.narrow(1, tokens, self.grid * self.grid).reshape([1, self.grid, self.grid, self.width]);
-        let planes = grid.permute([0, 3, 1, 2]).contiguous(); // (1, D, H, W)
-        let kind = planes.kind();
-        let precise = if kind == Kind::Double { kind } else { Kind::Float };
-        let resampled =
-            planes.to_kind(precise).internal_upsample_bicubic2d_aa([rows, columns], false, None::<f64>, None::<f64>);
-        let patches = resampled.to_kind(kind).permute([0, 2, 3, 1]).reshape([1, rows * columns, self.width]);
-        Tensor::cat(&[own.narrow(1, 0, tokens), patches], 1)
     }
 }
 

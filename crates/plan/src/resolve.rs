@@ -106,6 +106,7 @@ impl Plan {
         check_threshold(&config, facts.num_classes)?;
         let model =
             models::configured(&config.model, facts.num_classes).map_err(|bad| config.bad_model("model", bad))?;
+        check_statistics(&config, &model, global_batch / world_size / accumulation)?;
         let teacher = resolve_teacher(&config, &model, facts.num_classes)?;
 
         let steps = |epochs: f64| epochs * facts.train_samples as f64 / global_batch as f64;
@@ -247,6 +248,27 @@ fn check_groups(config: &Config, micro_batch: usize) -> Result<(), ConfigError> 
     Err(config.bad_value("augment.mix_group", expected, group.to_string()))
 }
 
+/// One value has no variance: where BatchNorm takes its statistics of one value an image, a micro-batch has two images.
+fn check_statistics(config: &Config, model: &ModelSpec, micro_batch: usize) -> Result<(), ConfigError> {
+    let family = model.architecture.family();
+    match sides(config, model).find(|side| family.values_of_a_statistic(*side).is_some_and(|n| n * micro_batch < 2)) {
+        None => Ok(()),
+        Some(side) => {
+            let expected = format!(
+                "at least 2 for each rank and each of `train.accumulation`: of an image of {side} pixels, {} leaves \
+                 BatchNorm one value to take its statistics of",
+                config.model.name
+            );
+            Err(config.bad_value("train.batch_size", expected, config.train.batch_size.to_string()))
+        }
+    }
+}
+
+/// The sizes of training images.
+fn sides<'a>(config: &'a Config, model: &ModelSpec) -> impl Iterator<Item = usize> + use<'a> {
+    std::iter::once(model.image_size).chain(config.augment.sizes.iter().map(|(_, side)| *side as usize))
+}
+
 /// Smoothing gives every class a target of smoothing over classes: a threshold below that would make all of them 1.
 fn check_threshold(config: &Config, num_classes: usize) -> Result<(), ConfigError> {
     let floor = config.loss.smoothing / num_classes as f64;
@@ -266,9 +288,8 @@ fn resolve_teacher(config: &Config, model: &ModelSpec, num_classes: usize) -> Re
         let key = if bad.key == "name" { "teacher".to_owned() } else { bad.key };
         config.bad_model("distillation", models::BadModel { key, ..bad })
     })?;
-    let sides = std::iter::once(model.image_size).chain(config.augment.sizes.iter().map(|(_, side)| *side as usize));
     let patch = teacher.stride();
-    match sides.into_iter().find(|side| !side.is_multiple_of(patch)) {
+    match sides(config, model).find(|side| !side.is_multiple_of(patch)) {
         None => Ok(Some(teacher)),
         Some(side) => {
             let expected = format!("a model whose stride divides the {side} pixels of the images");

@@ -32,6 +32,9 @@ fn parameters_are_those_of_timm() {
         ("deit_tiny_distilled_patch16_224", 5_910_800),
         ("deit_small_distilled_patch16_224", 22_436_432),
         ("deit_base_distilled_patch16_224", 87_338_192),
+        ("tnt_s_patch16_224", 23_768_584),
+        ("resnet18", 11_689_512),
+        ("resnet50", 25_557_032),
     ];
     assert_eq!(counts.map(|(name, _)| name).to_vec(), models::names());
     for (name, count) in counts {

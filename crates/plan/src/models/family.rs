@@ -1,6 +1,7 @@
 //! What a family of networks says about itself from its sizes alone, and the checks of sizes that families share.
 
 use super::BadModel;
+use crate::config;
 
 /// What goes into a network and comes out of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,11 @@ pub trait Family {
 
     /// How deep the parameter of this name lies.
     fn depth_of(&self, parameter: &str) -> Depth;
+
+    /// Where it normalises by statistics of a batch: of how many values of an image of that size, at least.
+    fn values_of_a_statistic(&self, _image_size: usize) -> Option<usize> {
+        None
+    }
 }
 
 /// Checks that `part` divides `whole`. `blamed` is the key that the config gave, `divisor` that of `part`.
@@ -82,6 +88,24 @@ pub(super) fn divides(
 /// Which of two keys to blame: the divisor where the config gives it, otherwise what it should divide.
 pub(super) fn by(divisor: Option<usize>, key: &'static str, other: &'static str) -> [&'static str; 2] {
     if divisor.is_some() { [key, key] } else { [other, key] }
+}
+
+/// Refuses a key of `[model]` that networks of this `family` have no use for.
+pub(super) fn without(config: &config::Model, family: &str, keys: &[&str]) -> Result<(), BadModel> {
+    let given = [
+        ("patch_size", config.patch_size.map(|n| n as f64)),
+        ("embed_dim", config.embed_dim.map(|n| n as f64)),
+        ("depth", config.depth.map(|n| n as f64)),
+        ("num_heads", config.num_heads.map(|n| n as f64)),
+        ("mlp_ratio", config.mlp_ratio),
+    ];
+    let useless = given.into_iter().filter(|(key, _)| keys.contains(key));
+    match useless.filter_map(|(key, value)| value.map(|value| (key, value))).next() {
+        None => Ok(()),
+        Some((key, value)) => {
+            Err(BadModel::new(key, format!("absent, since no {family} has it to change"), value.to_string()))
+        }
+    }
 }
 
 /// Drop-path rate of each of `blocks` blocks: evenly spaced from 0 to `last`, as timm's `calculate_drop_path_rates`.

@@ -1,17 +1,23 @@
 //! The models by timm's names: what each is made of, and what it costs.
 
 mod activation;
+mod convolution;
 mod error;
 mod family;
 mod layers;
+mod resnet;
 mod table;
+mod tnt;
 mod vit;
 
 pub use activation::{ActivationSpec, Activations};
+pub use convolution::{Convolution, ConvolutionalSpec, Layout, Residual, Unit};
 pub use error::{BadModel, UnknownModel};
 pub use family::{Depth, Family, Kept, Shape, drop_path_rates};
 pub use layers::Layers;
+pub use resnet::{ResNetBlock, ResNetSpec};
 pub use table::{Entry, TABLE};
+pub use tnt::TntSpec;
 pub use vit::VitSpec;
 
 use crate::config;
@@ -40,6 +46,10 @@ pub struct ModelSpec {
 pub enum Architecture {
     /// A plain vision transformer: ViT and DeiT, with or without a distillation token.
     Vit(VitSpec),
+    /// A transformer in transformer.
+    Tnt(TntSpec),
+    /// A convolutional network of residual blocks.
+    Convolutional(ConvolutionalSpec),
 }
 
 impl Architecture {
@@ -47,12 +57,16 @@ impl Architecture {
     pub fn family(&self) -> &dyn Family {
         match self {
             Architecture::Vit(spec) => spec,
+            Architecture::Tnt(spec) => spec,
+            Architecture::Convolutional(spec) => spec,
         }
     }
 
     fn configured(self, config: &config::Model, image_size: usize) -> Result<Architecture, BadModel> {
         Ok(match self {
             Architecture::Vit(spec) => Architecture::Vit(spec.configured(config, image_size)?),
+            Architecture::Tnt(spec) => Architecture::Tnt(spec.configured(config, image_size)?),
+            Architecture::Convolutional(spec) => Architecture::Convolutional(spec.configured(config)?),
         })
     }
 }
