@@ -1,7 +1,7 @@
 //! Residual convolutional networks as lists of their layers, and the arithmetic of what they cost.
 
 use super::resnet::ResNetSpec;
-use super::{BadModel, Depth, Family, Shape, family};
+use super::{BadModel, Depth, Family, Kept, Shape, family};
 use crate::config;
 
 /// A convolutional network of residual blocks, of one of these families.
@@ -151,6 +151,31 @@ impl Family for ConvolutionalSpec {
             all += block.shortcut.iter().map(|unit| cost(&unit.conv, size)).sum::<u64>();
         }
         all + (layout.features * shape.num_classes) as u64
+    }
+
+    fn kept_for_backward(&self, shape: Shape) -> Kept {
+        let layout = self.layout();
+        let image = ConvolutionalSpec::CHANNELS * shape.image_size.pow(2);
+        let mut kept = Kept { activated: 0, elsewhere: image as u64 };
+        // What a BatchNorm takes; and where an activation follows, what that takes and what it gives.
+        let mut keep = |unit: &Unit, size: usize, is_activated: bool| {
+            let numbers = (unit.conv.outputs * size.pow(2)) as u64;
+            kept.elsewhere += numbers;
+            if is_activated {
+                kept.activated += numbers;
+                kept.elsewhere += numbers;
+            }
+        };
+        keep(&layout.stem, layout.stem.conv.output_size(shape.image_size), layout.stem.act.is_some());
+        let mut size = layout.size_behind_stem(shape.image_size);
+        for block in &layout.blocks {
+            for (index, unit) in block.units.iter().enumerate() {
+                size = unit.conv.output_size(size);
+                keep(unit, size, unit.act.is_some() || index + 1 == block.units.len());
+            }
+            block.shortcut.iter().for_each(|unit| keep(unit, size, false));
+        }
+        kept
     }
 
     fn depth_of(&self, parameter: &str) -> Depth {
