@@ -23,6 +23,7 @@ Examples:
   rectify train configs/demo.toml --nproc 2 --resume auto          go on where it was interrupted
   rectify train configs/demo.toml --hostfile hosts                 as many ranks as the hostfile has slots
   rectify train configs/demo.toml --nproc 2 --print-command        check everything, start nothing
+  rectify train configs/deit_small.toml --nproc 8 --dry-run        what it comes to, and where it departs from its recipe
 
 Ctrl-C, SIGTERM and SIGUSR1 make all ranks write a checkpoint at the same step and end; a second Ctrl-C ends them at once.
 Inside a Slurm allocation mpirun asks Slurm for the machines (not tried on a cluster yet).
@@ -132,8 +133,13 @@ pub struct Train {
     pub grace_s: u64,
 
     /// Check config and data, print the command that would start the ranks, and start nothing.
-    #[arg(long, visible_alias = "dry-run-launch")]
+    #[arg(long)]
     pub print_command: bool,
+
+    /// Print the plan and start nothing: model, batch, steps, learning rate, memory, and what differs from the recipe that
+    /// the config names. Data that the config describes (data.expect_…) need not be there.
+    #[arg(long, conflicts_with = "print_command")]
+    pub dry_run: bool,
 }
 
 /// `rectify sweep`.

@@ -5,6 +5,7 @@ mod check;
 mod cli;
 mod command;
 mod doctor;
+mod dry_run;
 mod ending;
 mod family;
 mod guard;

@@ -16,6 +16,19 @@ pub struct DataFacts {
     pub num_classes: usize,
 }
 
+impl DataFacts {
+    /// What `config` expects of its data, which need not be at hand; `None` unless it says all of it.
+    pub fn expected(config: &Config) -> Option<DataFacts> {
+        let data = &config.data;
+        let part = |all: u64, subset: usize| if subset == 0 { all } else { all.min(subset as u64) };
+        Some(DataFacts {
+            train_samples: part(data.expect_train?, data.subset),
+            val_samples: part(data.expect_val?, data.val_subset),
+            num_classes: data.expect_classes?,
+        })
+    }
+}
+
 /// Keeps 0.3 epochs of 1000 samples at 300 of them, though 0.3 is no binary fraction.
 const STEP_ALLOWANCE: f64 = 1e-9;
 /// Epochs between the drops of "step" where the config does not say, and what they multiply the learning rate by.
@@ -86,6 +99,7 @@ impl Plan {
             let found = format!("{} images of {} classes", facts.train_samples, facts.num_classes);
             return Err(config.bad_value("data.path", "a data set with images to train on".to_owned(), found));
         }
+        check_expectations(&config, facts)?;
         let (global_batch, accumulation) = (config.train.batch_size, config.train.accumulation);
         check_shares(&config, world_size)?;
         check_groups(&config, global_batch / world_size / accumulation)?;
@@ -184,6 +198,24 @@ impl Every {
         let times = |step: u64| (step as f64 / self.steps + STEP_ALLOWANCE).floor();
         step > 0 && (step == self.total || (self.steps > 0.0 && times(step) > times(step - 1)))
     }
+}
+
+/// Checks that the data is what the config expects.
+fn check_expectations(config: &Config, facts: DataFacts) -> Result<(), ConfigError> {
+    let data = &config.data;
+    let train = data.expect_train.filter(|_| data.subset == 0);
+    let val = data.expect_val.filter(|_| data.val_subset == 0);
+    for (key, expected, found) in [
+        ("expect_train", train, facts.train_samples),
+        ("expect_val", val, facts.val_samples),
+        ("expect_classes", data.expect_classes.map(|n| n as u64), facts.num_classes as u64),
+    ] {
+        if let Some(expected) = expected.filter(|&expected| expected != found) {
+            let must = format!("the {found} that the data in {} has, or absent", data.path.display());
+            return Err(config.bad_value(&format!("data.{key}"), must, expected.to_string()));
+        }
+    }
+    Ok(())
 }
 
 /// Checks that the batch falls into equal micro-batches.

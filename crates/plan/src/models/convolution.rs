@@ -2,7 +2,7 @@
 
 use super::regnet::RegNetSpec;
 use super::resnet::ResNetSpec;
-use super::{BadModel, Depth, Family, Shape, family};
+use super::{BadModel, Depth, Family, Kept, Shape, family};
 use crate::config;
 
 /// A convolutional network of residual blocks, of one of these families.
@@ -200,6 +200,37 @@ impl Family for ConvolutionalSpec {
             all += block.shortcut.iter().map(|unit| cost(&unit.conv, size)).sum::<u64>();
         }
         all + (layout.features * shape.num_classes) as u64
+    }
+
+    fn kept_for_backward(&self, shape: Shape) -> Kept {
+        let layout = self.layout();
+        let image = ConvolutionalSpec::CHANNELS * shape.image_size.pow(2);
+        let mut kept = Kept { activated: 0, elsewhere: image as u64 };
+        let mut squeezed = Kept { activated: 0, elsewhere: 0 };
+        // What a BatchNorm takes; and where an activation follows, what that takes and what it gives.
+        let mut keep = |unit: &Unit, size: usize, is_activated: bool| {
+            let numbers = (unit.conv.outputs * size.pow(2)) as u64;
+            kept.elsewhere += numbers;
+            if is_activated {
+                kept.activated += numbers;
+                kept.elsewhere += numbers;
+            }
+        };
+        keep(&layout.stem, layout.stem.conv.output_size(shape.image_size), layout.stem.act.is_some());
+        let mut size = layout.size_behind_stem(shape.image_size);
+        for block in &layout.blocks {
+            for (index, unit) in block.units.iter().enumerate() {
+                size = unit.conv.output_size(size);
+                keep(unit, size, unit.act.is_some() || index + 1 == block.units.len());
+            }
+            block.shortcut.iter().for_each(|unit| keep(unit, size, false));
+            // What squeeze and excitation gives, beside the few numbers from which it makes its scales.
+            if let Some(squeeze) = &block.squeeze {
+                squeezed.elsewhere += (squeeze.channels * (size.pow(2) + 2) + squeeze.hidden) as u64;
+                squeezed.activated += squeeze.hidden as u64;
+            }
+        }
+        Kept { activated: kept.activated + squeezed.activated, elsewhere: kept.elsewhere + squeezed.elsewhere }
     }
 
     fn depth_of(&self, parameter: &str) -> Depth {

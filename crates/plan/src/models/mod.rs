@@ -15,7 +15,7 @@ mod vit;
 pub use activation::{ActivationSpec, Activations};
 pub use convolution::{Convolution, ConvolutionalSpec, Layout, Residual, Squeeze, Unit};
 pub use error::{BadModel, UnknownModel};
-pub use family::{Depth, Family, Shape, drop_path_rates};
+pub use family::{Depth, Family, Kept, Shape, drop_path_rates};
 pub use layers::Layers;
 pub use regnet::{RegNetSpec, RegNetStage};
 pub use resnet::{ResNetBlock, ResNetSpec};

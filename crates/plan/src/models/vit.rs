@@ -1,7 +1,7 @@
 //! Plain vision transformers: their sizes, and the arithmetic of what they cost.
 
 use super::family::{by, divides, without};
-use super::{BadModel, Depth, Family, Shape};
+use super::{BadModel, Depth, Family, Kept, Shape};
 use crate::config;
 
 /// A vision transformer as timm's `VisionTransformer`, or `VisionTransformerDistilled` where it is distilled.
@@ -112,6 +112,15 @@ impl Family for VitSpec {
         let mlp = 2 * tokens * dim * hidden;
         let heads = self.num_prefix_tokens() as u64 * dim * shape.num_classes as u64;
         embedding + self.depth as u64 * (projections + attention + mlp) + heads
+    }
+
+    fn kept_for_backward(&self, shape: Shape) -> Kept {
+        let (tokens, dim) = (self.num_tokens(shape.image_size) as u64, self.embed_dim as u64);
+        let (blocks, hidden) = (self.depth as u64, self.mlp_dim() as u64);
+        // In a block: both sums and both norms' outputs, q, k, v, what attention gives; and what the MLP's second layer takes.
+        let block = tokens * (8 * dim + hidden);
+        let image = (VitSpec::CHANNELS * shape.image_size * shape.image_size) as u64;
+        Kept { activated: blocks * tokens * hidden, elsewhere: 2 * image + blocks * block + 2 * tokens * dim }
     }
 
     fn depth_of(&self, parameter: &str) -> Depth {
