@@ -164,3 +164,17 @@ fn an_unknown_model_is_told_its_neighbours() {
     assert_eq!(error.nearest.first().map(String::as_str), Some("deit_tiny_patch16_224"));
     assert!(error.to_string().contains("did you mean deit_tiny_patch16_224"), "{error}");
 }
+
+/// The rows of `docs/models.md`; parameters and multiply-adds at the model's own size, with 1000 classes.
+#[test]
+fn the_page_of_models_has_a_row_for_each() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/models.md")).unwrap();
+    let rows = models::TABLE.iter().map(|entry| {
+        let spec = models::find(entry.name).unwrap();
+        let (parameters, gmacs) = (spec.parameters() as f64 / 1e6, spec.flops() as f64 / 2e9);
+        let top1 = entry.published_top1.map_or("–".to_owned(), |top1| format!("{top1:.1}"));
+        format!("| `{}` | {parameters:.2} | {gmacs:.2} | {top1} |\n", entry.name)
+    });
+    let missing: String = rows.filter(|row| !page.contains(row)).collect();
+    assert!(missing.is_empty(), "docs/models.md lacks these rows:\n{missing}");
+}
