@@ -32,6 +32,8 @@ pub struct Difference {
 const FILES: &[(&str, &str)] = &[
     ("crrelu", include_str!("crrelu.toml")),
     ("deit", include_str!("deit.toml")),
+    ("deit-distilled", include_str!("deit-distilled.toml")),
+    ("swin", include_str!("swin.toml")),
     ("vit-torchvision", include_str!("vit-torchvision.toml")),
 ];
 
