@@ -33,4 +33,7 @@ pub use pixels::{
     Border, Crop, CropBox, Decode, Exif, Filter, Format, JpegKind, MAX_PIXELS, Orientation, Pixels, Preparer, Probe,
     Transform,
 };
-pub use source::{Dataset, DatasetSpec, Encoding, Source, SourceKind, Split, StorageOptions, Wants, open};
+pub use source::{
+    Dataset, DatasetSpec, Encoding, EvaluationSet, Labels, Source, SourceKind, Split, StorageOptions, Wants, open,
+    read_image_file,
+};

@@ -12,10 +12,14 @@ mod layers;
 mod masks;
 mod model;
 mod parameters;
+mod pretrained;
 mod vit;
+mod weights;
 
 pub use error::ModelError;
 pub use exchange::{from_safetensors, to_safetensors};
 pub use masks::{Masks, Mode};
 pub use model::{Dropout, Model, Output};
 pub use parameters::{Group, Parameter, Parameters};
+pub use pretrained::{Misfit, Report};
+pub use weights::Weights;

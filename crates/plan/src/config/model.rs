@@ -1,4 +1,6 @@
-//! `[model]`: which network, what differs from its reference, and its activation.
+//! `[model]`: which network, what differs from its reference, what it begins with, and its activation.
+
+use std::path::PathBuf;
 
 use crate::schema::{Kind, activation_names, section};
 
@@ -25,6 +27,11 @@ section! {
         drop_path: f64 = 0.0, Kind::Number { min: 0.0, max: 0.99 };
         /// Dropout before the classifier (timm's `drop_rate`).
         drop: f64 = 0.0, Kind::Number { min: 0.0, max: 0.99 };
+        /// Weights that training begins with, by timm's names: a `.safetensors` file, or the folder of a checkpoint, relative to
+        /// the folder where the command is given. A classifier for another number of classes is left fresh, position embeddings
+        /// are resampled for another `image_size`, parameters of another activation keep their start. Not read on resuming.
+        /// Default: none.
+        init_from: Option<PathBuf> = None, Kind::Path;
         /// The activation of the MLPs: a name, or a table of `name`, its parameters, `learnable`, `decay`; default: the model's own.
         activation: Option<Activation> = None, Kind::Activation;
     }

@@ -1,9 +1,11 @@
 //! The table of models: timm's names, what each is made of, and what it costs.
 
 mod activation;
+mod preprocessing;
 mod vit;
 
 pub use activation::ActivationSpec;
+pub use preprocessing::Preprocessing;
 pub use vit::VitSpec;
 
 use crate::config;
