@@ -44,6 +44,30 @@ pub enum Command {
     /// Train a model: check config and data, start the ranks, watch them to the end.
     #[command(after_help = format!("{EXAMPLES}\n{EXIT_CODES}"))]
     Train(Train),
+    /// Score a trained network on a set of images, ImageNet-V2, A, R, Sketch and ReaL among them; `--nproc N` ranks
+    /// (hands over to rectify-trainer; see `rectify eval --help`).
+    #[command(disable_help_flag = true)]
+    Eval {
+        /// Words for rectify-trainer.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Name what images show, with a checkpoint or weights of timm's (likewise).
+    #[command(disable_help_flag = true)]
+    Predict {
+        /// Words for rectify-trainer.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Write a checkpoint's weights as a safetensors file that timm loads (likewise).
+    #[command(disable_help_flag = true)]
+    Export {
+        /// Words for rectify-trainer.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// List the models, with parameters, GFLOPs, published top-1 and activation.
+    Models(Models),
     /// Say what this machine has: libtorch, GPUs, MPI, NCCL, cores, memory.
     Doctor(Doctor),
     /// Look after data sets (hands over to rectify-data; see `rectify data --help`).
@@ -122,6 +146,14 @@ pub struct Train {
     /// Check config and data, print the command that would start the ranks, and start nothing.
     #[arg(long, visible_alias = "dry-run-launch")]
     pub print_command: bool,
+}
+
+/// `rectify models`.
+#[derive(Debug, Args)]
+pub struct Models {
+    /// Print one JSON object a line instead of a table.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `rectify doctor`.

@@ -2,6 +2,7 @@
 //!
 //! [`run::train`] takes a config to its summary. The loop itself is [`training::Training::run`].
 
+pub mod beginning;
 pub mod checkpoint;
 pub mod classification;
 pub mod data_parallel;
@@ -9,6 +10,7 @@ pub mod divergence;
 pub mod evaluation;
 pub mod failure;
 pub mod gradients;
+pub mod inference;
 mod loading;
 pub mod logging;
 pub mod masks;

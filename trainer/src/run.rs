@@ -16,6 +16,7 @@ use tch::Device;
 use tracing::info;
 use world::{Exit, World};
 
+use crate::beginning::{begin_from, told};
 use crate::classification::Classification;
 use crate::divergence::Divergence;
 use crate::evaluation::Evaluation;
@@ -68,11 +69,15 @@ pub fn train(
 
     let mut state = initial_state(&plan)?;
     let chosen = resume(&options.resume, &folder.checkpoints(), &mut state, communicator)?;
+    let begun_from = begin(&plan, &state, &chosen, communicator)?;
     communicator.all_equal(Phase::new("parameter check"), state.model.parameters().hash().as_bytes())?;
     let stats = LoaderStats::new();
     let (recorder, endpoint) = sinks(&plan, options, world, communicator, &folder, &state)?;
     let telemetry = Telemetry::new(recorder, &stats);
     introduce(&telemetry, &plan, &chosen, aside, threads);
+    if let Some(words) = begun_from {
+        telemetry.notice(&words);
+    }
 
     let image_size = plan.model.image_size();
     let validation_stats = LoaderStats::new();
@@ -137,6 +142,22 @@ fn initial_state(plan: &Plan) -> Result<TrainState, Failure> {
     let model = Model::new(&plan.model, plan.config.optimizer.decay, key, Device::Cpu)?;
     let optimizer = AdamW::new(&plan.config.optimizer, model.parameters());
     Ok(TrainState::new(model, optimizer))
+}
+
+/// Takes the weights that the config names, unless the run goes on from a checkpoint; says in words which.
+fn begin(
+    plan: &Plan,
+    state: &TrainState,
+    chosen: &Chosen,
+    communicator: &dyn Communicator,
+) -> Result<Option<String>, Failure> {
+    match &plan.config.model.init_from {
+        Some(path) if chosen.origin.is_none() => {
+            let report = begin_from(path, &state.model, communicator)?;
+            Ok(Some(told(path, &report)))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Makes the run's folder on rank 0, after moving aside what another run left there; returns where that is now.

@@ -161,7 +161,8 @@ impl Training<'_> {
         self.divergence.check(self.plan)?;
         state.share_loss(self.communicator)?;
         self.telemetry.clock.enter(Time::Checkpoint);
-        self.saving.save(state, RunState::of(state, self.plan, accuracy, self.telemetry.seconds()));
+        let run = RunState::of(state, self.plan, self.evaluation.classes(), accuracy, self.telemetry.seconds());
+        self.saving.save(state, run);
         self.telemetry.clock.leave();
         Ok(())
     }

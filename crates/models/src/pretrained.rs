@@ -117,14 +117,15 @@ impl Misfit {
     /// Whether it is a part of a classifier that differs in nothing but the classes.
     fn is_another_classifier(&self) -> bool {
         let module = self.name.strip_suffix(".weight").or_else(|| self.name.strip_suffix(".bias"));
-        matches!(module, Some("head" | "head_dist" | "head.fc" | "fc"))
-            && self.expected.get(1..) == self.found.get(1..)
+        matches!(module, Some("head" | "head_dist" | "head.fc" | "fc")) && self.expected.get(1..) == self.found.get(1..)
     }
 
     /// Position embeddings `(1, T + L, D)` for the model's grid, from those for another one.
     fn resample(&self, tensor: &Tensor) -> Option<Tensor> {
         let is_position = matches!(self.name.as_str(), "pos_embed" | "patch_pos");
-        let ([1, tokens, width], [1, own_tokens, own_width]) = (&self.found[..], &self.expected[..]) else { return None };
+        let ([1, tokens, width], [1, own_tokens, own_width]) = (&self.found[..], &self.expected[..]) else {
+            return None;
+        };
         let ((prefix, side), (own_prefix, own_side)) = (grid(*tokens)?, grid(*own_tokens)?);
         if !is_position || width != own_width || prefix != own_prefix {
             return None;

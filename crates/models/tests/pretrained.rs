@@ -82,7 +82,10 @@ fn what_does_not_fit_is_named_and_changes_nothing() {
     let other = model(VitSpec { embed_dim: 48, image_size: 24, ..spec() }, 1);
     let error = to.load_pretrained(&other.parameters().named()).expect_err("another width");
     let ModelError::Misfits { misfits } = &error else { panic!("{error}") };
-    assert_eq!((&misfits[0].name[..], &misfits[0].expected[..], &misfits[0].found[..]), ("cls_token", &[1, 1, 24][..], &[1, 1, 48][..]));
+    assert_eq!(
+        (&misfits[0].name[..], &misfits[0].expected[..], &misfits[0].found[..]),
+        ("cls_token", &[1, 1, 24][..], &[1, 1, 48][..])
+    );
     assert!(error.to_string().contains("pos_embed: [1, 17, 24] here, [1, 37, 48] in the file"), "{error}");
     // A position embedding with room for a distillation token is not that of this model.
     let distilled = model(VitSpec { distilled: true, ..spec() }, 1);

@@ -125,7 +125,9 @@ fn split(folder: &Path) -> PathBuf {
 /// The images of a folder of classes, or the validation split of a packed data set.
 fn folders(folder: &Path, classes: &[String], class: impl Fn(&str) -> Option<u32>) -> Result<Found, DataError> {
     let images: Box<dyn Source> = match SourceKind::detect(folder) {
-        SourceKind::Shards => open(&DatasetSpec { kind: SourceKind::Shards, ..DatasetSpec::folder(folder) })?.validation,
+        SourceKind::Shards => {
+            open(&DatasetSpec { kind: SourceKind::Shards, ..DatasetSpec::folder(folder) })?.validation
+        }
         _ => Box::new(ImageFolder::open(folder, Cache::of_user().as_ref())?),
     };
     let labels: Vec<Option<u32>> = images.classes().iter().map(|name| class(name)).collect();
@@ -174,8 +176,8 @@ fn imagenet_validation(folder: &Path, classes: &Arc<[String]>) -> Result<Box<dyn
 
 /// The folder above, and the name of this one in it.
 fn around(folder: &Path) -> Result<(PathBuf, PathBuf), DataError> {
-    let whole = fs::canonicalize(folder)
-        .map_err(|source| DataError::Io { action: "open", path: folder.to_owned(), source })?;
+    let whole =
+        fs::canonicalize(folder).map_err(|source| DataError::Io { action: "open", path: folder.to_owned(), source })?;
     match (whole.parent(), whole.file_name()) {
         (Some(above), Some(name)) => Ok((above.to_owned(), name.into())),
         _ => Ok((whole, PathBuf::new())),

@@ -32,7 +32,8 @@ pub(crate) mod tar;
 pub(crate) mod webdataset;
 
 pub use evaluation::{EvaluationSet, Labels};
-pub use storage::{StorageOptions, read_image_file};
+pub use storage::StorageOptions;
+pub(crate) use storage::read_image_file;
 
 /// Labelled samples with random access.
 pub trait Source: Send + Sync {

@@ -287,7 +287,7 @@ fn kind(found: FileType) -> &'static str {
 ///
 /// # Errors
 /// When it cannot be read, is not a file, or is too long for an image.
-pub fn read_image_file(path: &Path, into: &mut Vec<u8>) -> io::Result<()> {
+pub(crate) fn read_image_file(path: &Path, into: &mut Vec<u8>) -> io::Result<()> {
     let (mut file, bytes) = open_file(path)?;
     check_length(bytes)?;
     into.clear();

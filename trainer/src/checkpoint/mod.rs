@@ -6,16 +6,20 @@
 
 mod folder;
 mod snapshot;
+mod weights;
 mod writer;
 
 pub use folder::{CheckpointError, Loaded, load, newest_good};
 pub use snapshot::{RunState, Snapshot};
+pub use weights::{Kept, Located, load_weights, locate};
 pub use writer::{CheckpointEvent, Checkpoints};
 
 /// File of the parameters, in a checkpoint's folder.
 pub const PARAMETERS: &str = "parameters.safetensors";
 /// File of the optimiser's moments.
 pub const OPTIMIZER: &str = "optimizer.safetensors";
+/// File of the moving average of the parameters; absent where there is none.
+pub const EMA: &str = "ema.safetensors";
 /// File of everything that is not a tensor.
 pub const STATE: &str = "state.json";
 /// File of the hashes of the others.

@@ -169,7 +169,7 @@ impl Config {
     }
 
     /// The same about a model.
-    pub(crate) fn bad_model(&self, bad: crate::models::BadModel) -> ConfigError {
+    pub fn bad_model(&self, bad: crate::models::BadModel) -> ConfigError {
         let key = format!("model.{}", bad.key);
         ConfigError::Value {
             place: Box::new(self.origins.place(&key)),
