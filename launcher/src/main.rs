@@ -5,6 +5,7 @@ mod check;
 mod cli;
 mod command;
 mod doctor;
+mod dry_run;
 mod ending;
 mod family;
 mod guard;
@@ -18,6 +19,7 @@ mod restart;
 mod screen;
 mod stopping;
 mod supervisor;
+mod sweep;
 mod tools;
 mod train;
 mod verdict;
@@ -38,6 +40,7 @@ fn main() {
 fn run(cli: Cli) -> Result<(), Ending> {
     match cli.command {
         Command::Train(arguments) => train::train(&arguments),
+        Command::Sweep(arguments) => sweep::sweep(&arguments),
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Eval { arguments } => handing::eval(&arguments),
         Command::Predict { arguments } => handing::to_trainer("predict", &arguments),

@@ -2,7 +2,7 @@
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
-use plan::models::{TABLE, find, flops, parameters};
+use plan::models::{TABLE, find};
 use serde::Serialize;
 
 use crate::cli;
@@ -39,11 +39,11 @@ fn row(name: &'static str, published_top1: Option<f64>) -> Row {
     let spec = find(name).expect("a model of the table");
     Row {
         name,
-        parameters: parameters(&spec),
-        gflops: flops(&spec) as f64 / 2e9,
-        image_size: spec.image_size(),
+        parameters: spec.parameters(),
+        gflops: spec.flops() as f64 / 2e9,
+        image_size: spec.image_size,
         published_top1,
-        activation: spec.activation().activation.name(),
+        activation: spec.activations.default.activation.name(),
     }
 }
 

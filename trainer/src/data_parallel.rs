@@ -1,7 +1,8 @@
-//! Averages gradients over the ranks, bucket by bucket.
+//! Averages over the ranks: gradients in every step, bucket by bucket, and a model's buffers where they are used.
 
 use collectives::{CommError, Communicator, Phase};
 use models::Parameters;
+use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::memory::floats;
 
@@ -24,6 +25,30 @@ pub fn average_gradients(
         for bucket in floats(&mut grads).chunks_mut(bucket_elements.max(1)) {
             communicator.all_reduce_mean(Phase::of_step("gradients", step), bucket)?;
         }
+    }
+    Ok(())
+}
+
+/// Replaces every rank's buffers, such as BatchNorm's running means, by their mean over all ranks.
+///
+/// Each rank sees its own share of every batch, so they differ; training itself does not read them.
+///
+/// # Errors
+/// As [`average_gradients`].
+pub fn average_buffers(communicator: &dyn Communicator, parameters: &Parameters, step: u64) -> Result<(), CommError> {
+    let buffers: Vec<&Tensor> =
+        parameters.buffers().iter().map(|(_, tensor)| tensor).filter(|tensor| tensor.kind() != Kind::Int64).collect();
+    if communicator.size() == 1 || buffers.is_empty() {
+        return Ok(());
+    }
+    let flat: Vec<Tensor> = buffers.iter().map(|buffer| buffer.flatten(0, -1)).collect();
+    let mut all = Tensor::cat(&flat, 0).to_kind(Kind::Float).to_device(Device::Cpu);
+    communicator.all_reduce_mean(Phase::of_step("buffers", step), floats(&mut all))?;
+    let mut start = 0;
+    for buffer in buffers {
+        let count = buffer.numel() as i64;
+        no_grad(|| buffer.shallow_clone().copy_(&all.narrow(0, start, count).view(buffer.size().as_slice())));
+        start += count;
     }
     Ok(())
 }

@@ -52,7 +52,7 @@ pub enum ModelError {
         found: Vec<String>,
     },
     /// A tensor's element type is not one that a parameter can be made from.
-    #[error("tensor {name} holds {found}, which no parameter can be made from: use f16, bf16, f32 or f64")]
+    #[error("tensor {name} holds {found}, which no parameter can be made from: use f16, bf16, f32, f64 or i64")]
     ElementType {
         /// Name of the tensor.
         name: String,

@@ -1,14 +1,15 @@
 //! The plain vision transformer: ViT and DeiT, with or without a distillation token.
 
-use plan::models::VitSpec;
-use tch::{Kind, Tensor};
+use plan::models::{ModelSpec, VitSpec, drop_path_rates};
+use tch::Tensor;
 
 use crate::declaration::{Declarations, Role, Slot};
 use crate::initial::Initial;
 use crate::layers::{Attention, LayerNorm, Linear, Mlp, WEIGHT};
 use crate::masks::{Masks, residual};
-use crate::model::Dropout;
+use crate::network::{Dropout, Network};
 use crate::parameters::Parameters;
+use crate::positions;
 
 /// A vision transformer. Shapes: N images, L patches, T tokens (class, distillation), D features.
 pub struct Vit {
@@ -25,15 +26,15 @@ pub struct Vit {
 }
 
 impl Vit {
-    /// Declares the parameters, in timm's order and with its initial values.
-    pub fn declare(declarations: &mut Declarations, spec: &VitSpec) -> Vit {
+    /// Declares the parameters, in timm's order and with its initial values; `model` is what `spec` is the architecture of.
+    pub fn declare(declarations: &mut Declarations<'_>, spec: &VitSpec, model: &ModelSpec) -> Vit {
         let width = spec.embed_dim as i64;
         let hidden = spec.mlp_dim() as i64;
-        let token = |declarations: &mut Declarations, name: &str, length: i64, initial: Initial| {
+        let token = |declarations: &mut Declarations<'_>, name: &str, length: i64, initial: Initial| {
             declarations.add(name.to_owned(), &[1, length, width], initial, Role::Token)
         };
         let mut tokens = vec![token(declarations, "cls_token", 1, Initial::Normal { std: 1e-6 })];
-        let pos_embed = token(declarations, "pos_embed", spec.num_tokens() as i64, WEIGHT);
+        let pos_embed = token(declarations, "pos_embed", spec.num_tokens(model.image_size) as i64, WEIGHT);
         if spec.distilled {
             tokens.push(token(declarations, "dist_token", 1, WEIGHT));
         }
@@ -44,12 +45,12 @@ impl Vit {
                 norm1: LayerNorm::declare(declarations, &format!("{name}.norm1"), width),
                 attn: Attention::declare(declarations, &format!("{name}.attn"), width, spec.num_heads as i64),
                 norm2: LayerNorm::declare(declarations, &format!("{name}.norm2"), width),
-                mlp: Mlp::declare(declarations, &format!("{name}.mlp"), width, hidden, &spec.activation),
+                mlp: Mlp::declare(declarations, &format!("{name}.mlp"), width, hidden),
             }
         });
         let blocks = blocks.collect();
         let norm = LayerNorm::declare(declarations, "norm", width);
-        let classes = spec.num_classes as i64;
+        let classes = model.num_classes as i64;
         let mut heads = vec![Linear::declare(declarations, "head", width, classes)];
         if spec.distilled {
             heads.push(Linear::declare(declarations, "head_dist", width, classes));
@@ -58,92 +59,59 @@ impl Vit {
             width,
             tokens,
             pos_embed,
-            grid: (spec.image_size / spec.patch_size) as i64,
+            grid: (model.image_size / spec.patch_size) as i64,
             patches,
             blocks,
             norm,
             heads,
-            drop_path_rates: spec.drop_path_rates().into_iter().flat_map(|rate| [rate; 2]).collect(),
-            dropout_rate: spec.drop,
+            // Two a block, that of attention first.
+            drop_path_rates: drop_path_rates(model.drop_path, spec.depth)
+                .into_iter()
+                .flat_map(|rate| [rate; 2])
+                .collect(),
+            dropout_rate: model.drop,
         }
-    }
-
-    /// The rate of each drop-path: two a block, that of attention first.
-    pub fn drop_path_rates(&self) -> &[f64] {
-        &self.drop_path_rates
-    }
-
-    /// The dropout before the classifiers, where there is any.
-    pub fn dropout(&self) -> Option<Dropout> {
-        let (heads, features) = (self.heads.len(), self.width as usize);
-        (self.dropout_rate > 0.0).then_some(Dropout { rate: self.dropout_rate, heads, features })
-    }
-
-    /// `(N, 3, H, W)` to the logits of the class head and of the distillation head, where there is one.
-    ///
-    /// Without `masks` nothing is left out.
-    pub fn forward(&self, parameters: &Parameters, images: &Tensor, masks: Option<&Masks>) -> (Tensor, Option<Tensor>) {
-        let mut x = self.embed(parameters, images);
-        let all = x.size()[1];
-        let last = self.blocks.len() - 1;
-        for (index, block) in self.blocks.iter().enumerate() {
-            // Only the tokens are read in the end, so the last block does not compute its other outputs.
-            let kept = if index == last { self.tokens.len() as i64 } else { all };
-            let drops = [0, 1].map(|branch| self.drop_path_mask(masks, 2 * index + branch));
-            x = block.forward(parameters, &x, kept, drops);
-        }
-        let features = self.norm.forward(parameters, &x); // (N, T, D)
-        let mut logits = self.heads.iter().enumerate().map(|(index, head)| {
-            let token = features.select(1, index as i64); // (N, D)
-            match self.dropout_mask(masks, index) {
-                Some(mask) => head.forward(parameters, &(token * mask)),
-                None => head.forward(parameters, &token),
-            }
-        });
-        (logits.next().expect("there is a class head"), logits.next())
     }
 
     /// `(N, 3, H, W)` to `(N, T + L, D)`: tokens before patches, position embeddings added to all.
     fn embed(&self, parameters: &Parameters, images: &Tensor) -> Tensor {
         let (batch, _, height, width) = images.size4().expect("images (N, 3, H, W)");
         let patches = self.patches.forward(parameters, images); // (N, L, D)
-        let positions = self.positions(parameters, height / self.patches.side, width / self.patches.side);
+        let grid = [height / self.patches.side, width / self.patches.side];
+        let positions = positions::resample(parameters.tensor(self.pos_embed), self.grid, grid);
         let mut parts: Vec<Tensor> =
             self.tokens.iter().map(|&token| parameters.tensor(token).expand([batch, -1, -1], false)).collect();
         parts.push(patches);
         Tensor::cat(&parts, 1).g_add_(&positions)
     }
+}
 
-    /// The position embeddings `(1, T + L, D)` for `rows` × `columns` patches: where those are not the model's own, its
-    /// own resampled by an antialiased cubic, as timm's `resample_abs_pos_embed`. Gradients reach the model's own.
-    fn positions(&self, parameters: &Parameters, rows: i64, columns: i64) -> Tensor {
-        let own = parameters.tensor(self.pos_embed);
-        if (rows, columns) == (self.grid, self.grid) {
-            return own.shallow_clone();
+impl Network for Vit {
+    fn forward(&self, parameters: &Parameters, images: &Tensor, masks: Option<&Masks>) -> (Tensor, Option<Tensor>) {
+        let mut x = self.embed(parameters, images);
+        let all = x.size()[1];
+        let last = self.blocks.len() - 1;
+        for (index, block) in self.blocks.iter().enumerate() {
+            // Only the tokens are read in the end, so the last block does not compute its other outputs.
+            let kept = if index == last { self.tokens.len() as i64 } else { all };
+            let drops = [0, 1].map(|branch| Masks::of_drop_path(masks, &self.drop_path_rates, 2 * index + branch));
+            x = block.forward(parameters, &x, kept, drops);
         }
-        let tokens = self.tokens.len() as i64;
-        let grid = own.narrow(1, tokens, self.grid * self.grid).reshape([1, self.grid, self.grid, self.width]);
-        let planes = grid.permute([0, 3, 1, 2]).contiguous(); // (1, D, H, W)
-        let kind = planes.kind();
-        let precise = if kind == Kind::Double { kind } else { Kind::Float };
-        let resampled =
-            planes.to_kind(precise).internal_upsample_bicubic2d_aa([rows, columns], false, None::<f64>, None::<f64>);
-        let patches = resampled.to_kind(kind).permute([0, 2, 3, 1]).reshape([1, rows * columns, self.width]);
-        Tensor::cat(&[own.narrow(1, 0, tokens), patches], 1)
+        let features = self.norm.forward(parameters, &x); // (N, T, D)
+        let mut logits = self.heads.iter().enumerate().map(|(index, head)| {
+            let token = features.select(1, index as i64); // (N, D)
+            head.forward(parameters, &Masks::drop_features(masks, self.dropout_rate, index, token))
+        });
+        (logits.next().expect("there is a class head"), logits.next())
     }
 
-    /// The mask of one drop-path, `(N)`, where its rate is above zero.
-    fn drop_path_mask(&self, masks: Option<&Masks>, drop: usize) -> Option<Tensor> {
-        let masks = masks.filter(|_| self.drop_path_rates[drop] > 0.0)?;
-        let all = masks.drop_path.as_ref().expect("training with drop-path needs Masks::drop_path");
-        Some(all.select(0, drop as i64))
+    fn drop_path_rates(&self) -> &[f64] {
+        &self.drop_path_rates
     }
 
-    /// The mask of the features of one head, `(N, D)`, where they are dropped out.
-    fn dropout_mask(&self, masks: Option<&Masks>, head: usize) -> Option<Tensor> {
-        let masks = masks.filter(|_| self.dropout_rate > 0.0)?;
-        let all = masks.dropout.as_ref().expect("training with dropout needs Masks::dropout");
-        Some(all.select(0, head as i64))
+    fn dropout(&self) -> Option<Dropout> {
+        let (heads, features) = (self.heads.len(), self.width as usize);
+        (self.dropout_rate > 0.0).then_some(Dropout { rate: self.dropout_rate, heads, features })
     }
 }
 
@@ -174,7 +142,7 @@ struct PatchEmbedding {
 }
 
 impl PatchEmbedding {
-    fn declare(declarations: &mut Declarations, name: &str, side: i64, width: i64) -> PatchEmbedding {
+    fn declare(declarations: &mut Declarations<'_>, name: &str, side: i64, width: i64) -> PatchEmbedding {
         // timm leaves the convolution as PyTorch starts it.
         let initial = Initial::convolution(3 * side * side);
         PatchEmbedding {

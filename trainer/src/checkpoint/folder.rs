@@ -61,6 +61,8 @@ pub struct Loaded {
     pub parameters: Vec<u8>,
     /// Contents of `optimizer.safetensors`.
     pub optimizer: Vec<u8>,
+    /// Contents of `ema.safetensors`; empty where there is none.
+    pub ema: Vec<u8>,
 }
 
 /// The folder name of the checkpoint of `step`.
@@ -93,6 +95,7 @@ pub fn load(path: &Path) -> Result<Loaded, CheckpointError> {
         state: parse(path, STATE, &verified(STATE)?)?,
         parameters: verified(PARAMETERS)?,
         optimizer: verified(OPTIMIZER)?,
+        ema: if manifest.contains_key(EMA) { verified(EMA)? } else { Vec::new() },
     })
 }
 
@@ -165,6 +168,9 @@ fn fill(scratch: &Path, snapshot: &Snapshot) -> io::Result<()> {
     };
     put(PARAMETERS, &snapshot.parameters_file().map_err(io::Error::other)?)?;
     put(OPTIMIZER, &snapshot.optimizer_file().map_err(io::Error::other)?)?;
+    if let Some(ema) = snapshot.ema_file() {
+        put(EMA, &ema.map_err(io::Error::other)?)?;
+    }
     put(STATE, &serde_json::to_vec_pretty(&snapshot.state)?)?;
     write_synced(&scratch.join(MANIFEST), &serde_json::to_vec_pretty(&manifest)?)?;
     sync(scratch)

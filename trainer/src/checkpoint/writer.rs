@@ -114,7 +114,7 @@ fn prune(folder: &Path, keep: usize, keep_best: bool) {
 pub(super) fn best_step(found: &[(u64, PathBuf)]) -> Option<u64> {
     let scored = found.iter().filter_map(|(step, path)| {
         let state: RunState = serde_json::from_slice(&fs::read(path.join(STATE)).ok()?).ok()?;
-        Some((*step, state.top1?))
+        Some((*step, state.top1?.max(state.ema_top1.unwrap_or(0.0))))
     });
     // The earliest of equals: a later checkpoint must be better to take its place.
     scored.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(step, _)| step)
@@ -131,6 +131,7 @@ mod tests {
             seed: 0,
             config: String::new(),
             top1,
+            ema_top1: None,
             best_top1: top1,
             loss_sum: 0.25,
             loss_steps: 1,

@@ -112,7 +112,7 @@ fn evaluate(arguments: &Arguments, world: &World, communicator: &dyn Communicato
     })?;
     let (set, data) = open_set(arguments, &saved)?;
     let model = saved.model()?;
-    let size = saved.spec()?.image_size();
+    let size = saved.spec()?.image_size;
     let batch_size = arguments.batch_size.map_or(saved.config.eval.batch_size, |size| size as usize);
     let spec = LoaderSpec {
         rank: communicator.rank(),

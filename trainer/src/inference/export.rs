@@ -14,13 +14,13 @@ pub fn to_timm(saved: &Saved) -> Result<Vec<u8>, Failure> {
     let spec = saved.spec()?;
     let model = saved.model()?;
     let augment = &saved.config.augment;
-    let side = spec.image_size();
+    let side = spec.image_size;
     let description = Description {
         model: saved.config.model.name.clone(),
         input_size: [3, side, side],
         num_classes: saved.num_classes,
         classes: saved.classes.clone(),
-        activation: spec.activation().activation.name().to_owned(),
+        activation: spec.activations.default.activation.name().to_owned(),
         mean: augment.mean,
         std: augment.std,
         crop_pct: augment.eval_crop_pct,

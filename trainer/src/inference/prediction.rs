@@ -36,7 +36,7 @@ impl Predictor {
     /// When the weights are not those of the model.
     pub fn new(saved: &Saved) -> Result<Predictor, Failure> {
         let model = saved.model()?;
-        let transform = Transform::evaluation(&saved.config, saved.spec()?.image_size() as u32);
+        let transform = Transform::evaluation(&saved.config, saved.spec()?.image_size as u32);
         let side = i64::from(transform.size);
         Ok(Predictor {
             model,

@@ -128,7 +128,7 @@ impl Saved {
             self.classes = names;
         }
         if let Some(name) = changes.activation {
-            self.config.model.activation = Some(Activation::named(&name));
+            self.config.model.activation = Some(Activation::named(&name).into());
         }
         let (model, augment) = (&mut self.config.model, &mut self.config.augment);
         model.image_size = changes.image_size.or(model.image_size);
@@ -143,7 +143,8 @@ impl Saved {
     /// # Errors
     /// [`Exit::Config`] when the config asks for what there is not.
     pub fn spec(&self) -> Result<ModelSpec, Failure> {
-        table::configured(&self.config.model, self.num_classes).map_err(|bad| Failure::from(self.config.bad_model(bad)))
+        table::configured(&self.config.model, self.num_classes)
+            .map_err(|bad| Failure::from(self.config.bad_model("model", bad)))
     }
 
     /// The network with its weights.

@@ -1,6 +1,10 @@
 //! `[model]`: which network, what differs from its reference, what it begins with, and its activation.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::schema::{Kind, activation_names, section};
 
@@ -27,13 +31,65 @@ section! {
         drop_path: f64 = 0.0, Kind::Number { min: 0.0, max: 0.99 };
         /// Dropout before the classifier (timm's `drop_rate`).
         drop: f64 = 0.0, Kind::Number { min: 0.0, max: 0.99 };
-        /// Weights that training begins with, by timm's names: a `.safetensors` file, or the folder of a checkpoint, relative to
-        /// the folder where the command is given. A classifier for another number of classes is left fresh, position embeddings
-        /// are resampled for another `image_size`, parameters of another activation keep their start. Not read on resuming.
-        /// Default: none.
+        /// Weights that training begins with, by timm's names: a `.safetensors` file, or the folder of a checkpoint, relative to the folder where the command is given. A classifier for another number of classes is left fresh, position embeddings are resampled for another `image_size`, parameters of another activation keep their start. Not read on resuming. Default: none.
         init_from: Option<PathBuf> = None, Kind::Path;
-        /// The activation of the MLPs: a name, or a table of `name`, its parameters, `learnable`, `decay`; default: the model's own.
-        activation: Option<Activation> = None, Kind::Activation;
+        /// The activation, which is that of the MLPs in a transformer: a name, or a table of `name`, its parameters, `learnable`, `decay`, or a table of `default` and others for some layers, as in `{ default = "gelu", "blocks.8-11" = "crrelu" }`; default: the model's own.
+        activation: Option<Activations> = None, Kind::Activation;
+    }
+}
+
+/// The activations of a model: one for all of its layers, or one by default and others for some layers.
+///
+/// As TOML, an [`Activation`] where `layers` is empty, else a table of `default` and the layers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Activations {
+    /// Where nothing else is said.
+    pub default: Activation,
+    /// By layers, as in `blocks.8-11`: see [`crate::models::Layers`].
+    pub layers: BTreeMap<String, Activation>,
+}
+
+impl Activations {
+    /// The key that stands for the default where there are others.
+    pub const DEFAULT: &str = "default";
+
+    /// The key of the default, below `model`.
+    pub(crate) fn key_of_default(&self) -> &'static str {
+        if self.layers.is_empty() { "activation" } else { "activation.default" }
+    }
+
+    /// All of them in words, for people: `gelu`, or `gelu, crrelu in blocks.8-11`.
+    pub fn words(&self) -> String {
+        let others = self.layers.iter().map(|(layers, activation)| format!(", {} in {layers}", activation.name));
+        self.default.name.clone() + &others.collect::<String>()
+    }
+}
+
+impl From<Activation> for Activations {
+    fn from(default: Activation) -> Activations {
+        Activations { default, layers: BTreeMap::new() }
+    }
+}
+
+impl Serialize for Activations {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.layers.is_empty() {
+            return self.default.serialize(serializer);
+        }
+        let layers = self.layers.iter().map(|(layers, activation)| (layers.as_str(), activation));
+        serializer.collect_map([(Activations::DEFAULT, &self.default)].into_iter().chain(layers))
+    }
+}
+
+impl<'de> Deserialize<'de> for Activations {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Activations, D::Error> {
+        let table = toml::Table::deserialize(deserializer)?;
+        if !table.contains_key(Activations::DEFAULT) {
+            return Ok(Activation::deserialize(table).map_err(D::Error::custom)?.into());
+        }
+        let mut layers = BTreeMap::<String, Activation>::deserialize(table).map_err(D::Error::custom)?;
+        let default = layers.remove(Activations::DEFAULT).expect("it was there");
+        Ok(Activations { default, layers })
     }
 }
 
