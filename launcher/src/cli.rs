@@ -57,6 +57,30 @@ pub enum Command {
     /// Train every combination of models, activations and seeds of a sweep's file, and compare them.
     #[command(after_help = format!("{SWEEP_EXAMPLES}\n{EXIT_CODES}"))]
     Sweep(Sweep),
+    /// Score a trained network on a set of images, ImageNet-V2, A, R, Sketch and ReaL among them; `--nproc N` ranks
+    /// (hands over to rectify-trainer; see `rectify eval --help`).
+    #[command(disable_help_flag = true)]
+    Eval {
+        /// Words for rectify-trainer.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Name what images show, with a checkpoint or weights of timm's (likewise).
+    #[command(disable_help_flag = true)]
+    Predict {
+        /// Words for rectify-trainer.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Write a checkpoint's weights as a safetensors file that timm loads (likewise).
+    #[command(disable_help_flag = true)]
+    Export {
+        /// Words for rectify-trainer.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// List the models, with parameters, GFLOPs, published top-1 and activation.
+    Models(Models),
     /// Say what this machine has: libtorch, GPUs, MPI, NCCL, cores, memory.
     Doctor(Doctor),
     /// Look after data sets (hands over to rectify-data; see `rectify data --help`).
@@ -183,6 +207,14 @@ pub struct Sweep {
     /// Write and show the tables of the cells that are finished, and start nothing.
     #[arg(long)]
     pub table_only: bool,
+}
+
+/// `rectify models`.
+#[derive(Debug, Args)]
+pub struct Models {
+    /// Print one JSON object a line instead of a table.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `rectify doctor`.

@@ -189,7 +189,7 @@ impl Config {
     }
 
     /// The same about a model that `section` describes.
-    pub(crate) fn bad_model(&self, section: &str, bad: crate::models::BadModel) -> ConfigError {
+    pub fn bad_model(&self, section: &str, bad: crate::models::BadModel) -> ConfigError {
         let key = format!("{section}.{}", bad.key);
         ConfigError::Value {
             place: Box::new(self.origins.place(&key)),

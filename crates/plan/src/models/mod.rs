@@ -5,6 +5,7 @@ mod convolution;
 mod error;
 mod family;
 mod layers;
+mod preprocessing;
 mod regnet;
 mod resnet;
 mod swin;
@@ -17,6 +18,7 @@ pub use convolution::{Convolution, ConvolutionalSpec, Layout, Residual, Squeeze,
 pub use error::{BadModel, UnknownModel};
 pub use family::{Depth, Family, Kept, Shape, drop_path_rates};
 pub use layers::Layers;
+pub use preprocessing::Preprocessing;
 pub use regnet::{RegNetSpec, RegNetStage};
 pub use resnet::{ResNetBlock, ResNetSpec};
 pub use swin::{SwinSpec, SwinStage};
