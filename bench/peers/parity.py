@@ -67,8 +67,8 @@ def learned_by(model, activation):
 def fill_model(model, activation):
     """Fills parameters, seeds counting them in order from 1, and running statistics.
 
-    What an activation learns is its initial value (rounded, since it was made in float32) +- 0.05; a scale is 1 +- 0.2, any
-    other vector +- 0.2; tokens and position embeddings (3 dimensions) +- 0.5; weights have the variance 1 / inputs.
+    What an activation learns is its initial value (rounded, since it was made in float32) +- 0.05; a scale is 1 +- 0.2, but
+    0.3 +- 0.06 where it is the last of a bottleneck, lest rounding grow from block to block; any other vector +- 0.2; tokens and position embeddings (3 dimensions) +- 0.5; weights have the variance 1 / inputs.
     """
     learned = learned_by(model, activation)
     with torch.no_grad():
@@ -76,6 +76,8 @@ def fill_model(model, activation):
             shape = parameter.shape
             if name in learned:
                 parameter.copy_(torch.round(parameter, decimals=6) + fill(shape, seed, 0.0, 0.05))
+            elif name.endswith(("bn3.weight", "conv3.bn.weight")):
+                parameter.copy_(fill(shape, seed, 0.3, 0.06))
             elif len(shape) == 1:
                 parameter.copy_(fill(shape, seed, 1.0 if name.endswith(("weight", "gamma")) else 0.0, 0.2))
             elif len(shape) == 3:
@@ -93,6 +95,14 @@ def swap(model, own, activation):
         for child_name, child in list(module.named_children()):
             if type(child) is ACTIVATIONS[own]:
                 setattr(module, child_name, ACTIVATIONS[activation]())
+
+
+def resnet_probed(model):
+    return ["conv1.weight", "layer2.1.conv1.weight", f"layer4.{len(model.layer4) - 1}.conv2.weight"]
+
+
+def regnet_probed(model):
+    return ["stem.conv.weight", "s3.b2.conv2.conv.weight", "s3.b2.se.fc2.weight", "s4.b1.conv3.conv.weight"]
 
 
 class Drop(nn.Module):
@@ -126,6 +136,13 @@ def drops(model):
     for (block, name), row in zip(branches, mask_rows(len(branches))):
         if isinstance(getattr(block, name), DropPath):
             setattr(block, name, Drop([row]))
+
+
+def resnet_drops(model):
+    """One row a block."""
+    blocks = [block for stage in (model.layer1, model.layer2, model.layer3, model.layer4) for block in stage]
+    for block, row in zip(blocks, mask_rows(len(blocks))):
+        block.drop_path = block.drop_path and Drop([row])
 
 
 def blocks(model):
@@ -165,12 +182,12 @@ class Case:
     """A model: timm's name and arguments, what says the same in our config, its own activation, what to probe."""
 
     def __init__(self, model, probed, own="gelu", variant="", arguments={}, settings=[], num_classes=1000, size=None,
-                 drops=None, change=None):
+                 drops=None, change=None, activations=None):
         self.model, self.probed, self.own = model, probed, own
         self.name = f"{model}-{variant}" if variant else model
         self.arguments, self.settings, self.num_classes = arguments, settings, num_classes
         self.size = size or int(model[-3:])
-        self.activations = [own, "crrelu"]
+        self.activations = list(activations or [own, "crrelu"])
         self.change = change  # makes of timm's model what its arguments cannot say
         self.drops = drops  # puts masks by the formula in the place of those that timm draws
 
@@ -190,6 +207,7 @@ VITS += [f"vit_{size}_patch16_384" for size in ("tiny", "small", "base")]
 VITS += [f"vit_large_patch16_{size}" for size in (224, 384)]
 VITS += ["deit_base_patch16_384", "deit_base_distilled_patch16_384"]
 CASES = [Case(name, vit_probed) for name in VITS]
+CASES += [Case(name, vit_probed) for name in ("deit3_small_patch16_224", "deit3_base_patch16_224")]
 CASES += [cifar(name, vit_probed) for name in ("vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224")]
 # Of big_vision's plain ViT: the mean of all patches, positions by sines and cosines, no class token.
 MEAN, SINCOS = dict(global_pool="avg"), dict(no_embed_class=True)
@@ -209,6 +227,13 @@ CASES += [
     Case("tnt_s_patch16_224", tnt_probed, variant="32px-drop-path", arguments=dict(**SMALL_TNT, drop_path_rate=0.5),
          settings=[*SETTINGS, "model.drop_path=0.5"], num_classes=10, size=32, drops=tnt_drops),
 ]
+SMOOTH_TOO = ["relu", "crrelu", "silu"]
+CASES += [Case(name, resnet_probed, own="relu", size=224, activations=SMOOTH_TOO) for name in ("resnet18", "resnet50")]
+CASES += [Case("resnet18", resnet_probed, own="relu", variant="64px-drop-path", arguments=dict(drop_path_rate=0.5),
+               settings=["model.image_size=64", "model.drop_path=0.5"], num_classes=10, size=64, drops=resnet_drops)]
+CASES += [Case("regnety_160", regnet_probed, own="relu", size=224, activations=SMOOTH_TOO)]
+CASES += [Case("regnety_160", regnet_probed, own="relu", variant="64px", settings=["model.image_size=64"], num_classes=10,
+               size=64, activations=["silu"])]
 CASES[0].activations += [name for name in ACTIVATIONS if name not in CASES[0].activations]
 
 
@@ -260,7 +285,7 @@ def figures(case, activation):
     sum((output * fill(output.shape, seed, 0.0, 1.0)).sum() for output, seed in zip(outputs, seeds)).backward()
     parameters = dict(model.named_parameters())
     learned = [parameter.grad for name, parameter in parameters.items() if name in learned_by(model, activation)]
-    means = [one for one in model.named_buffers() if one[0].endswith("running_mean")]
+    means = [one for one in model.named_buffers() if one[0].endswith(("running_mean", "running_var"))]
     return {
         "activation": activation,
         "evaluated": kept(evaluated, KEPT_LOGITS),
@@ -268,7 +293,7 @@ def figures(case, activation):
         "gradients": {name: kept(parameters[name].grad, KEPT_GRADIENTS)
                       for name in case.probed(model)},
         "activation_gradients": kept(torch.cat(learned), None) if learned else None,
-        "running_means": {name: kept(mean, KEPT_GRADIENTS) for name, mean in means[:1] + means[-1:]},
+        "running_means": {name: kept(mean, KEPT_GRADIENTS) for name, mean in means[:2] + means[-2:]},
     }
 
 

@@ -23,6 +23,7 @@ Examples:
   rectify train configs/demo.toml --nproc 2 --resume auto          go on where it was interrupted
   rectify train configs/demo.toml --hostfile hosts                 as many ranks as the hostfile has slots
   rectify train configs/demo.toml --nproc 2 --print-command        check everything, start nothing
+  rectify train configs/deit_small.toml --nproc 8 --dry-run        what it comes to, and where it departs from its recipe
 
 Ctrl-C, SIGTERM and SIGUSR1 make all ranks write a checkpoint at the same step and end; a second Ctrl-C ends them at once.
 Inside a Slurm allocation mpirun asks Slurm for the machines (not tried on a cluster yet).
@@ -56,6 +57,30 @@ pub enum Command {
     /// Train every combination of models, activations and seeds of a sweep's file, and compare them.
     #[command(after_help = format!("{SWEEP_EXAMPLES}\n{EXIT_CODES}"))]
     Sweep(Sweep),
+    /// Score a trained network on a set of images, ImageNet-V2, A, R, Sketch and ReaL among them; `--nproc N` ranks
+    /// (hands over to rectify-trainer; see `rectify eval --help`).
+    #[command(disable_help_flag = true)]
+    Eval {
+        /// Words for rectify-trainer.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Name what images show, with a checkpoint or weights of timm's (likewise).
+    #[command(disable_help_flag = true)]
+    Predict {
+        /// Words for rectify-trainer.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Write a checkpoint's weights as a safetensors file that timm loads (likewise).
+    #[command(disable_help_flag = true)]
+    Export {
+        /// Words for rectify-trainer.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// List the models, with parameters, GFLOPs, published top-1 and activation.
+    Models(Models),
     /// Say what this machine has: libtorch, GPUs, MPI, NCCL, cores, memory.
     Doctor(Doctor),
     /// Look after data sets (hands over to rectify-data; see `rectify data --help`).
@@ -132,8 +157,13 @@ pub struct Train {
     pub grace_s: u64,
 
     /// Check config and data, print the command that would start the ranks, and start nothing.
-    #[arg(long, visible_alias = "dry-run-launch")]
+    #[arg(long)]
     pub print_command: bool,
+
+    /// Print the plan and start nothing: model, batch, steps, learning rate, memory, and what differs from the recipe that
+    /// the config names. Data that the config describes (data.expect_…) need not be there.
+    #[arg(long, conflicts_with = "print_command")]
+    pub dry_run: bool,
 }
 
 /// `rectify sweep`.
@@ -177,6 +207,14 @@ pub struct Sweep {
     /// Write and show the tables of the cells that are finished, and start nothing.
     #[arg(long)]
     pub table_only: bool,
+}
+
+/// `rectify models`.
+#[derive(Debug, Args)]
+pub struct Models {
+    /// Print one JSON object a line instead of a table.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `rectify doctor`.

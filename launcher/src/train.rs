@@ -13,7 +13,7 @@ use crate::placement::{self, Placement, Start, Wish};
 use crate::restart::{self, Decision};
 use crate::screen::Screen;
 use crate::supervisor::{Ended, Supervisor};
-use crate::{cause, check, cli, machine, mpi, tools, verdict};
+use crate::{cause, check, cli, dry_run, machine, mpi, tools, verdict};
 
 /// Runs the subcommand to its end.
 pub fn train(arguments: &cli::Train) -> Result<(), Ending> {
@@ -21,6 +21,11 @@ pub fn train(arguments: &cli::Train) -> Result<(), Ending> {
     let config = check::config(&arguments.config, &arguments.sets)?;
     let hosts = read_hosts(arguments.hostfile.as_deref())?;
     let placement = place(arguments.nproc, hosts).map_err(Ending::config)?;
+    if arguments.dry_run {
+        let (plan, data) = check::without_data(config, placement.nproc)?;
+        print!("{}", dry_run::describe(&plan, data));
+        return Ok(());
+    }
     let planned = check_plan(&config, &placement)?;
     let trainer = tools::find(tools::TRAINER).map_err(Ending::config)?;
     mpi::require(&placement).map_err(Ending::config)?;

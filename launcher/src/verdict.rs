@@ -196,7 +196,8 @@ pub fn duration(seconds: f64) -> String {
     if hours > 0 { format!("{hours} h {minutes:02} min") } else { format!("{minutes} min {seconds:02} s") }
 }
 
-fn grouped(number: u64) -> String {
+/// A whole number with commas between thousands.
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -38,6 +38,23 @@ pub struct ImageBatch<'a> {
 pub struct Accuracy([f64; 4]);
 
 impl Accuracy {
+    /// Of a batch with these `logits`, (N, C), and labels, of which [`SKIPPED`] counts nowhere.
+    pub fn of(logits: &Tensor, labels: &[i64]) -> Accuracy {
+        let logits = logits.to_kind(Kind::Float);
+        let classes = Tensor::from_slice(labels).to_device(logits.device());
+        let count = |hits: Tensor| hits.sum(Kind::Double).double_value(&[]);
+        let best = logits.topk(logits.size()[1].min(5), 1, true, true).1;
+        let hits = best.eq_tensor(&classes.unsqueeze(1));
+        let loss = logits.cross_entropy_loss::<Tensor>(&classes, None, Reduction::Sum, SKIPPED, 0.0);
+        let loss = loss.to_kind(Kind::Double).double_value(&[]);
+        Accuracy([counted(labels) as f64, count(hits.narrow(1, 0, 1)), count(hits), loss])
+    }
+
+    /// Of counts that were made elsewhere, where there is no loss.
+    pub fn of_counts(images: u64, first: u64, first_five: u64) -> Accuracy {
+        Accuracy([images, first, first_five, 0].map(|count| count as f64))
+    }
+
     /// How many images were seen.
     pub fn images(&self) -> u64 {
         self.0[0] as u64
@@ -95,18 +112,7 @@ impl Task for Classification {
     }
 
     fn score(&self, model: &Model, batch: &ImageBatch<'_>) -> Accuracy {
-        let logits = model.forward(&batch.images, Mode::Evaluate).logits.to_kind(Kind::Float);
-        let labels = Tensor::from_slice(batch.labels).to_device(logits.device());
-        let count = |hits: Tensor| hits.sum(Kind::Double).double_value(&[]);
-        let best = logits.topk(logits.size()[1].min(5), 1, true, true).1;
-        let hits = best.eq_tensor(&labels.unsqueeze(1));
-        let loss = logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Sum, SKIPPED, 0.0);
-        Accuracy([
-            counted(batch.labels) as f64,
-            count(hits.narrow(1, 0, 1)),
-            count(hits),
-            loss.to_kind(Kind::Double).double_value(&[]),
-        ])
+        Accuracy::of(&model.forward(&batch.images, Mode::Evaluate).logits, batch.labels)
     }
 }
 

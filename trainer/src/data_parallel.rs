@@ -51,3 +51,40 @@ pub fn average_buffers(communicator: &dyn Communicator, parameters: &Parameters,
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use collectives::local_ranks;
+    use models::Model;
+    use plan::config::DecayRule;
+
+    use super::*;
+
+    /// Each rank's running means are its own; afterwards all hold the mean, and still count their own batches.
+    #[test]
+    fn ranks_share_the_mean_of_their_buffers() {
+        let spec = plan::models::find("resnet18").expect("a model of the table");
+        let averaged = |rank: &dyn Communicator| {
+            let model = Model::empty(&spec, DecayRule::Matrices, Device::Cpu, Kind::Float).expect("a model");
+            let own = rank.rank() as f64;
+            for (_, buffer) in model.parameters().buffers() {
+                let _ = no_grad(|| buffer.shallow_clone().fill_(own));
+            }
+            average_buffers(rank, model.parameters(), 7).expect("all ranks come");
+            let value = |(name, buffer): &(String, Tensor)| {
+                let [low, high] = [buffer.min(), buffer.max()].map(|one| one.double_value(&[]));
+                let expected = if name.ends_with("num_batches_tracked") { own } else { 1.0 };
+                (low, high) == (expected, expected)
+            };
+            model.parameters().buffers().iter().all(value)
+        };
+        thread::scope(|scope| {
+            let ranks = local_ranks(3, Duration::from_secs(60));
+            let threads: Vec<_> = ranks.into_iter().map(|rank| scope.spawn(|| averaged(&*{ rank }))).collect();
+            assert!(threads.into_iter().all(|thread| thread.join().expect("no panic")));
+        });
+    }
+}

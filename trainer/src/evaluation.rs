@@ -77,22 +77,43 @@ impl<'a> Evaluation<'a> {
         task: &Classification,
         communicator: &dyn Communicator,
     ) -> Result<Accuracy, Failure> {
-        let memory = (0..MEMORIES).map(|_| ImageMemory::new(self.spec.micro_batch, self.image_size)).collect();
-        let mut total = with_batches(self.source, &self.spec, memory, self.stats, |batches| {
-            let mut total = Accuracy::default();
-            while let Some(lease) = batches.next()? {
-                let images = lease.images(lease.len(), lease.size());
-                let batch = ImageBatch { images, labels: lease.labels(), samples: lease.samples() };
-                total.add(&no_grad(|| task.score(model, &batch)));
-            }
-            Ok::<_, Failure>(total)
-        })??;
-        communicator.all_reduce_sum_f64(Phase::new("evaluation"), total.counts())?;
-        Ok(total)
+        let score = |batch: &ImageBatch<'_>| task.score(model, batch);
+        sum_of_scores(self.source, &self.spec, self.image_size, self.stats, communicator, score)
+    }
+
+    /// The names of the classes, in the order of the model's outputs.
+    pub fn classes(&self) -> &[String] {
+        self.source.classes()
     }
 
     /// What the last evaluation found.
     pub fn last(&self) -> Option<Evaluated> {
         self.last
     }
+}
+
+/// Adds up what `score` finds in the batches of `source`, over all ranks: the same on each.
+///
+/// # Errors
+/// When the loader gives up or a rank is lost.
+pub fn sum_of_scores(
+    source: &dyn Source,
+    spec: &LoaderSpec,
+    image_size: usize,
+    stats: &LoaderStats,
+    communicator: &dyn Communicator,
+    score: impl Fn(&ImageBatch<'_>) -> Accuracy,
+) -> Result<Accuracy, Failure> {
+    let memory = (0..MEMORIES).map(|_| ImageMemory::new(spec.micro_batch, image_size)).collect();
+    let mut total = with_batches(source, spec, memory, stats, |batches| {
+        let mut total = Accuracy::default();
+        while let Some(lease) = batches.next()? {
+            let images = lease.images(lease.len(), lease.size());
+            let batch = ImageBatch { images, labels: lease.labels(), samples: lease.samples() };
+            total.add(&no_grad(|| score(&batch)));
+        }
+        Ok::<_, Failure>(total)
+    })??;
+    communicator.all_reduce_sum_f64(Phase::new("evaluation"), total.counts())?;
+    Ok(total)
 }

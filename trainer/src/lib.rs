@@ -2,6 +2,7 @@
 //!
 //! [`run::train`] takes a config to its summary. The loop itself is [`training::Training::run`].
 
+pub mod beginning;
 pub mod checkpoint;
 pub mod classification;
 pub mod data_parallel;
@@ -11,6 +12,7 @@ pub mod evaluation;
 pub mod failure;
 mod footprint;
 pub mod gradients;
+pub mod inference;
 mod loading;
 pub mod logging;
 pub mod loss;

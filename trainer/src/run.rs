@@ -16,6 +16,7 @@ use tch::Device;
 use tracing::info;
 use world::{Exit, World};
 
+use crate::beginning::{begin_from, told};
 use crate::classification::Classification;
 use crate::divergence::Divergence;
 use crate::ema::Ema;
@@ -72,11 +73,15 @@ pub fn train(
 
     let mut state = initial_state(&plan)?;
     let chosen = resume(&options.resume, &folder.checkpoints(), &mut state, communicator)?;
+    let begun_from = begin(&plan, &state, &chosen, communicator)?;
     communicator.all_equal(Phase::new("parameter check"), state.model.parameters().hash().as_bytes())?;
     let stats = LoaderStats::new();
     let (recorder, endpoint) = sinks(&plan, options, world, communicator, &folder, &state)?;
     let telemetry = Telemetry::new(recorder, &stats);
     introduce(&telemetry, &plan, &chosen, aside, threads);
+    if let Some(words) = begun_from {
+        telemetry.notice(&words);
+    }
 
     let task = Classification {
         seed: plan.config.seed,
@@ -156,6 +161,22 @@ fn load_teacher(plan: &Plan, communicator: &dyn Communicator) -> Result<Option<T
         communicator.all_equal(Phase::new("teacher check"), teacher.model().parameters().hash().as_bytes())?;
     }
     Ok(teacher)
+}
+
+/// Takes the weights that the config names, unless the run goes on from a checkpoint; says in words which.
+fn begin(
+    plan: &Plan,
+    state: &TrainState,
+    chosen: &Chosen,
+    communicator: &dyn Communicator,
+) -> Result<Option<String>, Failure> {
+    match &plan.config.model.init_from {
+        Some(path) if chosen.origin.is_none() => {
+            let report = begin_from(path, &state.model, communicator)?;
+            Ok(Some(told(path, &report)))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Makes the run's folder on rank 0, after moving aside what another run left there; returns where that is now.

@@ -168,7 +168,8 @@ impl Training<'_> {
         state.share_loss(self.communicator)?;
         average_buffers(self.communicator, state.model.parameters(), state.step)?;
         self.telemetry.clock.enter(Time::Checkpoint);
-        self.saving.save(state, RunState::of(state, self.plan, scores, self.telemetry.seconds()));
+        let run = RunState::of(state, self.plan, self.evaluation.classes(), scores, self.telemetry.seconds());
+        self.saving.save(state, run);
         self.telemetry.clock.leave();
         Ok(())
     }

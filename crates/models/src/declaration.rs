@@ -139,7 +139,6 @@ impl<'a> Declarations<'a> {
     }
 
     /// Adds numbers that no gradient reaches, of the parameters' kind.
-    #[expect(dead_code, reason = "batch norm is the first to have buffers")]
     pub fn buffer(&mut self, name: String, shape: &[i64], initial: f64) -> BufferSlot {
         self.buffers.push(BufferDeclaration { name, shape: shape.to_vec(), initial, counts: false, fixed: None });
         BufferSlot(self.buffers.len() - 1)
@@ -153,7 +152,6 @@ impl<'a> Declarations<'a> {
     }
 
     /// Adds a whole number that starts at 0.
-    #[expect(dead_code, reason = "batch norm is the first to have buffers")]
     pub fn counter(&mut self, name: String) -> BufferSlot {
         self.buffers.push(BufferDeclaration { name, shape: Vec::new(), initial: 0.0, counts: true, fixed: None });
         BufferSlot(self.buffers.len() - 1)

@@ -39,7 +39,7 @@ pub fn from_safetensors(bytes: &[u8]) -> Result<Vec<(String, Tensor)>, ModelErro
     Ok(named)
 }
 
-fn element_type(name: &str, kind: Kind) -> Result<Dtype, ModelError> {
+pub(crate) fn element_type(name: &str, kind: Kind) -> Result<Dtype, ModelError> {
     match kind {
         Kind::Half => Ok(Dtype::F16),
         Kind::BFloat16 => Ok(Dtype::BF16),
@@ -50,7 +50,7 @@ fn element_type(name: &str, kind: Kind) -> Result<Dtype, ModelError> {
     }
 }
 
-fn kind(name: &str, dtype: Dtype) -> Result<Kind, ModelError> {
+pub(crate) fn kind(name: &str, dtype: Dtype) -> Result<Kind, ModelError> {
     match dtype {
         Dtype::F16 => Ok(Kind::Half),
         Dtype::BF16 => Ok(Kind::BFloat16),

@@ -14,22 +14,47 @@ const ONES: Initial = Initial::Constant(1.0);
 
 /// A linear map with a bias, `x·Wᵀ + b`.
 pub struct Linear {
-    weight: Slot, // (outputs, inputs)
+    weight: Slot, // (outputs, inputs), perhaps with two more dimensions of 1
     bias: Slot,   // (outputs)
 }
 
 impl Linear {
     /// Declares `name.weight` and `name.bias`.
     pub fn declare(declarations: &mut Declarations<'_>, name: &str, inputs: i64, outputs: i64) -> Linear {
+        Linear::starting(declarations, name, inputs, outputs, [WEIGHT, ZEROS])
+    }
+
+    /// The same with other initial values of weight and bias.
+    pub fn starting(
+        declarations: &mut Declarations<'_>,
+        name: &str,
+        inputs: i64,
+        outputs: i64,
+        [weight, bias]: [Initial; 2],
+    ) -> Linear {
         Linear {
-            weight: declarations.weight(format!("{name}.weight"), &[outputs, inputs], WEIGHT),
-            bias: declarations.weight(format!("{name}.bias"), &[outputs], ZEROS),
+            weight: declarations.weight(format!("{name}.weight"), &[outputs, inputs], weight),
+            bias: declarations.weight(format!("{name}.bias"), &[outputs], bias),
+        }
+    }
+
+    /// The same with a weight in the shape of a convolution over 1 × 1.
+    pub fn of_pixels(
+        declarations: &mut Declarations<'_>,
+        name: &str,
+        inputs: i64,
+        outputs: i64,
+        [weight, bias]: [Initial; 2],
+    ) -> Linear {
+        Linear {
+            weight: declarations.weight(format!("{name}.weight"), &[outputs, inputs, 1, 1], weight),
+            bias: declarations.weight(format!("{name}.bias"), &[outputs], bias),
         }
     }
 
     /// `(…, inputs)` to `(…, outputs)`.
     pub fn forward(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
-        x.linear(parameters.tensor(self.weight), Some(parameters.tensor(self.bias)))
+        x.linear(&parameters.tensor(self.weight).flatten(1, -1), Some(parameters.tensor(self.bias)))
     }
 }
 

@@ -4,6 +4,7 @@
 //! from outside: initial values from a key, drop-path and dropout as [`Masks`].
 
 mod activation;
+mod convolution;
 mod declaration;
 mod error;
 mod exchange;
@@ -15,9 +16,12 @@ mod network;
 mod parameters;
 mod patches;
 mod positions;
+mod pretrained;
+mod residual;
 mod swin;
 mod tnt;
 mod vit;
+mod weights;
 mod windows;
 
 pub use declaration::Grouping;
@@ -27,3 +31,5 @@ pub use masks::{Masks, Mode};
 pub use model::{Model, Output};
 pub use network::Dropout;
 pub use parameters::{Group, Parameter, Parameters};
+pub use pretrained::{Misfit, Report};
+pub use weights::Weights;

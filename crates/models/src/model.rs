@@ -1,7 +1,7 @@
 //! A model: a network of some family together with its parameters.
 
 use plan::config::{Pool, Positions};
-use plan::models::{Architecture, ModelSpec, SwinSpec, TntSpec, VitSpec};
+use plan::models::{Architecture, ConvolutionalSpec, ModelSpec, SwinSpec, TntSpec, VitSpec};
 use random::Key;
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -10,6 +10,7 @@ use crate::error::ModelError;
 use crate::masks::Mode;
 use crate::network::{Dropout, Network};
 use crate::parameters::{Parameter, Parameters};
+use crate::residual::ResidualNetwork;
 use crate::swin::Swin;
 use crate::tnt::Tnt;
 use crate::vit::Vit;
@@ -90,6 +91,10 @@ impl Model {
             Architecture::Swin(swin) => {
                 check_swin(swin, spec.image_size)?;
                 Box::new(Swin::declare(&mut declarations, swin, spec))
+            }
+            Architecture::Convolutional(layers) => {
+                check_layers(layers)?;
+                Box::new(ResidualNetwork::declare(&mut declarations, layers, spec))
             }
             other => return Err(ModelError::Spec { reason: format!("no network is written for {other:?}") }),
         };
@@ -212,6 +217,20 @@ fn check_swin(spec: &SwinSpec, image_size: usize) -> Result<(), ModelError> {
         }
         if !stage.width.is_multiple_of(stage.num_heads) {
             return refuse(format!("width {} is no multiple of {} heads", stage.width, stage.num_heads));
+        }
+    }
+    Ok(())
+}
+
+fn check_layers(spec: &ConvolutionalSpec) -> Result<(), ModelError> {
+    let layout = spec.layout();
+    if layout.blocks.is_empty() {
+        return refuse("there must be at least 1 block".to_owned());
+    }
+    for conv in layout.convolutions() {
+        let (name, groups) = (&conv.name, conv.groups);
+        if groups == 0 || [conv.inputs, conv.outputs].iter().any(|&n| n == 0 || !n.is_multiple_of(groups)) {
+            return refuse(format!("{name} has {} to {} channels in {groups} groups", conv.inputs, conv.outputs));
         }
     }
     Ok(())

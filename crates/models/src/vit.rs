@@ -13,6 +13,9 @@ use crate::parameters::Parameters;
 use crate::patches::PatchEmbedding;
 use crate::positions;
 
+/// Where scales of branches start, as in DeiT III.
+const LAYER_SCALE: Initial = Initial::Constant(1e-6);
+
 /// A vision transformer. Shapes: N images, L patches, T tokens (class, distillation), D features.
 pub struct Vit {
     width: i64,
@@ -56,12 +59,16 @@ impl Vit {
         let patches = PatchEmbedding::declare(declarations, "patch_embed", spec.patch_size as i64, width);
         let blocks = (0..spec.depth).map(|index| {
             let name = format!("blocks.{index}");
-            Block {
-                norm1: LayerNorm::declare(declarations, &format!("{name}.norm1"), width),
-                attn: Attention::declare(declarations, &format!("{name}.attn"), width, spec.num_heads as i64),
-                norm2: LayerNorm::declare(declarations, &format!("{name}.norm2"), width),
-                mlp: Mlp::declare(declarations, &format!("{name}.mlp"), width, hidden),
-            }
+            let scale = |declarations: &mut Declarations<'_>, scale: &str| {
+                spec.layer_scale.then(|| declarations.weight(format!("{name}.{scale}.gamma"), &[width], LAYER_SCALE))
+            };
+            let norm1 = LayerNorm::declare(declarations, &format!("{name}.norm1"), width);
+            let attn = Attention::declare(declarations, &format!("{name}.attn"), width, spec.num_heads as i64);
+            let scale1 = scale(declarations, "ls1");
+            let norm2 = LayerNorm::declare(declarations, &format!("{name}.norm2"), width);
+            let mlp = Mlp::declare(declarations, &format!("{name}.mlp"), width, hidden);
+            let scale2 = scale(declarations, "ls2");
+            Block { norm1, attn, scale1, norm2, mlp, scale2 }
         });
         let blocks = blocks.collect();
         let norm = if spec.pool == Pool::Mean { "fc_norm" } else { "norm" };
@@ -160,8 +167,10 @@ enum PositionEmbedding {
 struct Block {
     norm1: LayerNorm,
     attn: Attention,
+    scale1: Option<Slot>, // (D)
     norm2: LayerNorm,
     mlp: Mlp,
+    scale2: Option<Slot>, // (D)
 }
 
 impl Block {
@@ -169,8 +178,16 @@ impl Block {
     fn forward(&self, parameters: &Parameters, x: &Tensor, kept: i64, drops: [Option<Tensor>; 2]) -> Tensor {
         let [drop1, drop2] = drops;
         let attended = self.attn.forward(parameters, &self.norm1.forward(parameters, x), kept);
-        let x = residual(&x.narrow(1, 0, kept), attended, drop1);
+        let x = residual(&x.narrow(1, 0, kept), scaled(parameters, self.scale1, attended), drop1);
         let mapped = self.mlp.forward(parameters, &self.norm2.forward(parameters, &x));
-        residual(&x, mapped, drop2)
+        residual(&x, scaled(parameters, self.scale2, mapped), drop2)
+    }
+}
+
+/// What a branch adds, by feature times its scale where it has one.
+fn scaled(parameters: &Parameters, scale: Option<Slot>, branch: Tensor) -> Tensor {
+    match scale {
+        Some(scale) => branch * parameters.tensor(scale),
+        None => branch,
     }
 }

@@ -1,5 +1,6 @@
 //! What a model consists of is what timm's does: names, shapes, layers, initial values, costs (`fixtures/timm_families.py`).
 
+use std::env;
 use std::path::Path;
 
 use models::{Grouping, Masks, Mode, Model};
@@ -8,6 +9,9 @@ use plan::models::ModelSpec;
 use random::Key;
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
+
+/// Parameters of a model whose initial values are drawn only where `RECTIFY_ALL_TESTS=1` is set (`make test-all`).
+const LARGE: u64 = 50_000_000;
 
 #[derive(Deserialize)]
 struct Reference {
@@ -37,8 +41,13 @@ fn reference() -> Reference {
     serde_json::from_str(include_str!("fixtures/timm_families.json")).expect("the fixture fits its structure")
 }
 
-fn build(spec: &ModelSpec, grouping: impl Into<Grouping>) -> Model {
-    Model::new(spec, grouping, Key::root(0), Device::Cpu).expect("a model of the table can be built")
+fn build(spec: &ModelSpec) -> Model {
+    Model::new(spec, DecayRule::Matrices, Key::root(0), Device::Cpu).expect("a model of the table can be built")
+}
+
+/// One whose values are of no account.
+fn empty(spec: &ModelSpec, grouping: impl Into<Grouping>) -> Model {
+    Model::empty(spec, grouping, Device::Cpu, Kind::Float).expect("a model of the table can be built")
 }
 
 fn line(name: &str, tensor: &Tensor) -> String {
@@ -56,7 +65,7 @@ fn parts(weight: &str) -> (&str, &str, f64, f64) {
 #[test]
 fn names_and_shapes_are_timms_in_timms_order() {
     for Listed { model, weights, buffers, .. } in reference().listed {
-        let built = build(&plan::models::find(&model).expect("a model of the table"), DecayRule::Matrices);
+        let built = empty(&plan::models::find(&model).expect("a model of the table"), DecayRule::Matrices);
         let found: Vec<String> = built.parameters().iter().map(|one| line(&one.name, &one.tensor)).collect();
         let expected: Vec<&str> = weights.iter().map(|weight| parts(weight).0).collect();
         assert_eq!(found, expected, "{model}");
@@ -67,8 +76,10 @@ fn names_and_shapes_are_timms_in_timms_order() {
 
 #[test]
 fn initial_values_are_distributed_as_timms() {
-    for Listed { model, weights, .. } in reference().listed {
-        let built = build(&plan::models::find(&model).expect("a model of the table"), DecayRule::Matrices);
+    let all = env::var("RECTIFY_ALL_TESTS").is_ok_and(|value| value == "1");
+    // Drawing takes long.
+    for Listed { model, weights, .. } in reference().listed.into_iter().filter(|one| one.parameters <= LARGE || all) {
+        let built = build(&plan::models::find(&model).expect("a model of the table"));
         for (weight, parameter) in weights.iter().zip(built.parameters().iter()) {
             let (_, _, mean, std) = parts(weight);
             let tensor = parameter.tensor.detach().to_kind(Kind::Double);
@@ -87,7 +98,7 @@ fn layers_are_those_of_timms_layer_wise_decay() {
     const DECAY: f64 = 0.5;
     for Listed { model, weights, .. } in reference().listed {
         let spec = plan::models::find(&model).expect("a model of the table");
-        let built = build(&spec, Grouping { decay: DecayRule::Matrices, layer_decay: DECAY });
+        let built = empty(&spec, Grouping { decay: DecayRule::Matrices, layer_decay: DECAY });
         let layer = |weight: &String| parts(weight).1.parse::<i32>().expect("a number");
         let last = weights.iter().map(layer).max().expect("a weight");
         for (weight, parameter) in weights.iter().zip(built.parameters().iter()) {
@@ -111,7 +122,7 @@ fn costs_are_those_of_timms_models() {
         let plan = plan::parse("", Path::new("costs.toml"), &sets).expect("the settings of a fixture");
         let spec = plan::models::configured(&plan.model, 10).expect("a model that can be built");
         assert_eq!((spec.parameters(), spec.flops()), (parameters, flops), "{model} {settings:?}");
-        let built = Model::empty(&spec, DecayRule::Matrices, Device::Cpu, Kind::Float).expect("a model");
+        let built = empty(&spec, DecayRule::Matrices);
         assert_eq!(built.parameters().count(), parameters, "{model} {settings:?}");
     }
 }
@@ -123,7 +134,7 @@ fn each_module_learns_what_its_activation_has() {
         spec.activations = plan::models::Activations::reference(activations::Activation::CrRelu);
         let modules = spec.architecture.family().activations();
         assert_eq!(spec.parameters(), parameters + modules.len() as u64, "{model}");
-        let built = Model::empty(&spec, DecayRule::Matrices, Device::Cpu, Kind::Float).expect("a model");
+        let built = empty(&spec, DecayRule::Matrices);
         let mut found: Vec<&str> = built.activation_parameters().map(|one| one.name.as_str()).collect();
         let mut expected: Vec<String> = modules.iter().map(|module| format!("{module}.epsilon")).collect();
         found.sort_unstable();
@@ -138,7 +149,7 @@ fn a_tnt_takes_images_of_other_sizes() {
     let mut spec = plan::models::find("tnt_s_patch16_224").expect("a model of the table");
     spec.image_size = 32;
     spec.drop_path = 0.5;
-    let model = build(&spec, DecayRule::Matrices);
+    let model = build(&spec);
     for size in [16, 32, 48] {
         let images = Tensor::ones([2, 3, size, size], (Kind::Float, Device::Cpu));
         let evaluated = model.forward(&images, Mode::Evaluate).logits;
@@ -153,4 +164,31 @@ fn a_tnt_takes_images_of_other_sizes() {
         assert!(skipped.get(0).allclose(&evaluated.get(0), 1e-5, 1e-6, false), "{size} pixels");
         assert!(!skipped.get(1).allclose(&evaluated.get(1), 1e-3, 1e-4, false), "{size} pixels");
     }
+}
+
+#[test]
+fn only_training_moves_running_statistics() {
+    let mut spec = plan::models::find("resnet18").expect("a model of the table");
+    spec.image_size = 64;
+    let model = build(&spec);
+    let buffer = |name: &str| {
+        let found = model.parameters().buffers().iter().find(|(found, _)| found == name);
+        found.expect("timm's buffer").1.shallow_clone()
+    };
+    let hash = || model.parameters().hash();
+    let images = Tensor::arange(2 * 3 * 64 * 64, (Kind::Float, Device::Cpu)).sin().view([2, 3, 64, 64]);
+    let begun = hash();
+    model.forward(&images, Mode::Evaluate);
+    assert_eq!(hash(), begun);
+    for step in 1..=3 {
+        let before = hash();
+        model.forward(&images, Mode::Train { masks: &Masks::default() });
+        assert_ne!(hash(), before);
+        assert_eq!(buffer("layer4.1.bn2.num_batches_tracked").int64_value(&[]), step);
+    }
+    // The same batch again and again: a running mean nears that of the batch, here m(1 - 0.9 ** 3).
+    let conv = &model.parameters().get("conv1.weight").expect("timm's parameter").tensor;
+    let maps = tch::no_grad(|| images.conv2d(conv, None::<&Tensor>, [2, 2], [3, 3], [1, 1], 1));
+    let expected = maps.mean_dim([0, 2, 3].as_slice(), false, None) * (1.0 - 0.9f64.powi(3));
+    assert!(buffer("bn1.running_mean").allclose(&expected, 1e-4, 1e-6, false));
 }

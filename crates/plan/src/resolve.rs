@@ -16,6 +16,19 @@ pub struct DataFacts {
     pub num_classes: usize,
 }
 
+impl DataFacts {
+    /// What `config` expects of its data, which need not be at hand; `None` unless it says all of it.
+    pub fn expected(config: &Config) -> Option<DataFacts> {
+        let data = &config.data;
+        let part = |all: u64, subset: usize| if subset == 0 { all } else { all.min(subset as u64) };
+        Some(DataFacts {
+            train_samples: part(data.expect_train?, data.subset),
+            val_samples: part(data.expect_val?, data.val_subset),
+            num_classes: data.expect_classes?,
+        })
+    }
+}
+
 /// Keeps 0.3 epochs of 1000 samples at 300 of them, though 0.3 is no binary fraction.
 const STEP_ALLOWANCE: f64 = 1e-9;
 /// Epochs between the drops of "step" where the config does not say, and what they multiply the learning rate by.
@@ -86,12 +99,14 @@ impl Plan {
             let found = format!("{} images of {} classes", facts.train_samples, facts.num_classes);
             return Err(config.bad_value("data.path", "a data set with images to train on".to_owned(), found));
         }
+        check_expectations(&config, facts)?;
         let (global_batch, accumulation) = (config.train.batch_size, config.train.accumulation);
         check_shares(&config, world_size)?;
         check_groups(&config, global_batch / world_size / accumulation)?;
         check_threshold(&config, facts.num_classes)?;
         let model =
             models::configured(&config.model, facts.num_classes).map_err(|bad| config.bad_model("model", bad))?;
+        check_statistics(&config, &model, global_batch / world_size / accumulation)?;
         let teacher = resolve_teacher(&config, &model, facts.num_classes)?;
 
         let steps = |epochs: f64| epochs * facts.train_samples as f64 / global_batch as f64;
@@ -185,6 +200,24 @@ impl Every {
     }
 }
 
+/// Checks that the data is what the config expects.
+fn check_expectations(config: &Config, facts: DataFacts) -> Result<(), ConfigError> {
+    let data = &config.data;
+    let train = data.expect_train.filter(|_| data.subset == 0);
+    let val = data.expect_val.filter(|_| data.val_subset == 0);
+    for (key, expected, found) in [
+        ("expect_train", train, facts.train_samples),
+        ("expect_val", val, facts.val_samples),
+        ("expect_classes", data.expect_classes.map(|n| n as u64), facts.num_classes as u64),
+    ] {
+        if let Some(expected) = expected.filter(|&expected| expected != found) {
+            let must = format!("the {found} that the data in {} has, or absent", data.path.display());
+            return Err(config.bad_value(&format!("data.{key}"), must, expected.to_string()));
+        }
+    }
+    Ok(())
+}
+
 /// Checks that the batch falls into equal micro-batches.
 fn check_shares(config: &Config, world_size: usize) -> Result<(), ConfigError> {
     let (batch, accumulation) = (config.train.batch_size, config.train.accumulation);
@@ -215,6 +248,27 @@ fn check_groups(config: &Config, micro_batch: usize) -> Result<(), ConfigError> 
     Err(config.bad_value("augment.mix_group", expected, group.to_string()))
 }
 
+/// One value has no variance: where BatchNorm takes its statistics of one value an image, a micro-batch has two images.
+fn check_statistics(config: &Config, model: &ModelSpec, micro_batch: usize) -> Result<(), ConfigError> {
+    let family = model.architecture.family();
+    match sides(config, model).find(|side| family.values_of_a_statistic(*side).is_some_and(|n| n * micro_batch < 2)) {
+        None => Ok(()),
+        Some(side) => {
+            let expected = format!(
+                "at least 2 for each rank and each of `train.accumulation`: of an image of {side} pixels, {} leaves \
+                 BatchNorm one value to take its statistics of",
+                config.model.name
+            );
+            Err(config.bad_value("train.batch_size", expected, config.train.batch_size.to_string()))
+        }
+    }
+}
+
+/// The sizes of training images.
+fn sides<'a>(config: &'a Config, model: &ModelSpec) -> impl Iterator<Item = usize> + use<'a> {
+    std::iter::once(model.image_size).chain(config.augment.sizes.iter().map(|(_, side)| *side as usize))
+}
+
 /// Smoothing gives every class a target of smoothing over classes: a threshold below that would make all of them 1.
 fn check_threshold(config: &Config, num_classes: usize) -> Result<(), ConfigError> {
     let floor = config.loss.smoothing / num_classes as f64;
@@ -234,9 +288,8 @@ fn resolve_teacher(config: &Config, model: &ModelSpec, num_classes: usize) -> Re
         let key = if bad.key == "name" { "teacher".to_owned() } else { bad.key };
         config.bad_model("distillation", models::BadModel { key, ..bad })
     })?;
-    let sides = std::iter::once(model.image_size).chain(config.augment.sizes.iter().map(|(_, side)| *side as usize));
     let patch = teacher.stride();
-    match sides.into_iter().find(|side| !side.is_multiple_of(patch)) {
+    match sides(config, model).find(|side| !side.is_multiple_of(patch)) {
         None => Ok(Some(teacher)),
         Some(side) => {
             let expected = format!("a model whose stride divides the {side} pixels of the images");

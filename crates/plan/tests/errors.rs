@@ -128,6 +128,11 @@ fn values_that_do_not_fit_each_other_are_found_before_a_run() {
     let cases: &[(&[&str], &[&str])] = &[
         (&["model.patch_size=15"], &["--set model.patch_size=15", "a divisor of the image size 224", "14 or 16"]),
         (&["model.image_size=30"], &["--set model.image_size=30", "`model.image_size`", "multiple of", "16"]),
+        (&["model.name=resnet18", "model.depth=3"], &["--set model.depth=3", "no ResNet has it", "found 3"]),
+        (
+            &["model.name=resnet18", "model.activation={ default = 'relu', 'blocks.1' = 'crrelu' }"],
+            &["`model.activation.blocks.1`", "act1, layer1.0-1, layer2.0-1, layer3.0-1, layer4.0-1"],
+        ),
         (
             &["model.name=tnt_s_patch16_224", "model.patch_size=14"],
             &["--set model.patch_size=14", "a multiple of 4", "4 × 4 pixels"],
@@ -214,6 +219,14 @@ fn what_depends_on_the_classes_or_on_the_teacher_is_refused_with_the_plan() {
         (
             &["loss.name=bce", "loss.smoothing=0.1", "loss.target_threshold=0"],
             &["`loss.target_threshold`", "at least 0.01", "loss.smoothing"],
+        ),
+        (
+            &["model.name=resnet18", "model.image_size=32", "train.accumulation=64"],
+            &["`train.batch_size`", "at least 2 for each rank", "32 pixels", "resnet18", "found 64"],
+        ),
+        (
+            &["model.name=resnet18", "train.accumulation=64", "augment.sizes=[[0, 96], [5, 16]]"],
+            &["`train.batch_size`", "16 pixels"],
         ),
         (&[&format!("{teacher}, num_heads = 5 }}")], &["distillation.num_heads", "a divisor of the width 192"]),
         (&[&format!("{teacher}, patch_size = 32 }}"), "augment.sizes=[[0, 208]]"], &["divides the 208 pixels"]),

@@ -100,9 +100,9 @@ fn every_key_is_written_out_and_explained() {
     let of_models = ["image_size", "patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "activation"];
     let of_choices = ["base_batch", "betas", "eps", "momentum", "nesterov", "max_grad_norm", "final_learning_rate"];
     let of_others = ["decay_epochs", "decay_rate", "decay_shape", "target_threshold", "sum_classes", "teacher"];
-    let of_families = ["window_size", "pool", "positions", "class_token"];
-    let optional =
-        [&of_models[..], &of_families, &of_choices, &of_others, &["weights", "tau", "cutmix_minmax"]].concat();
+    let of_families = ["window_size", "pool", "positions", "class_token", "init_from"];
+    let of_data = ["expect_train", "expect_val", "expect_classes", "weights", "tau", "cutmix_minmax"];
+    let optional = [&of_models[..], &of_families, &of_choices, &of_others, &of_data].concat();
     for (section, keys) in SECTIONS {
         let table = written[*section].as_table().unwrap();
         for key in *keys {
@@ -152,7 +152,8 @@ fn every_config_that_ships_loads_and_resolves() {
         let config = plan::load(&file, &[]).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(Some(config.name.as_str()), file.file_stem().and_then(|stem| stem.to_str()), "{}", file.display());
         for world_size in [1, 2, 4] {
-            let facts = DataFacts { train_samples: 1437, val_samples: 360, num_classes: 10 };
+            let digits = DataFacts { train_samples: 1437, val_samples: 360, num_classes: 10 };
+            let facts = DataFacts::expected(&config).unwrap_or(digits);
             let plan = Plan::resolve(config.clone(), facts, world_size).unwrap_or_else(|error| panic!("{error}"));
             assert!(plan.total_steps > plan.warmup_steps, "{}", file.display());
         }

@@ -39,10 +39,15 @@ fn parameters_are_those_of_timm() {
         ("deit_small_distilled_patch16_224", 22_436_432),
         ("deit_base_distilled_patch16_224", 87_338_192),
         ("deit_base_distilled_patch16_384", 87_630_032),
+        ("deit3_small_patch16_224", 22_059_496),
+        ("deit3_base_patch16_224", 86_585_320),
         ("tnt_s_patch16_224", 23_768_584),
         ("swin_tiny_patch4_window7_224", 28_288_354),
         ("swin_small_patch4_window7_224", 49_606_258),
         ("swin_base_patch4_window7_224", 87_768_224),
+        ("resnet18", 11_689_512),
+        ("resnet50", 25_557_032),
+        ("regnety_160", 83_590_140),
     ];
     assert_eq!(counts.map(|(name, _)| name).to_vec(), models::names());
     for (name, count) in counts {
@@ -173,4 +178,18 @@ fn an_unknown_model_is_told_its_neighbours() {
     let error = models::find("deit_tiny_patch16").unwrap_err();
     assert_eq!(error.nearest.first().map(String::as_str), Some("deit_tiny_patch16_224"));
     assert!(error.to_string().contains("did you mean deit_tiny_patch16_224"), "{error}");
+}
+
+/// The rows of `docs/models.md`; parameters and multiply-adds at the model's own size, with 1000 classes.
+#[test]
+fn the_page_of_models_has_a_row_for_each() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/models.md")).unwrap();
+    let rows = models::TABLE.iter().map(|entry| {
+        let spec = models::find(entry.name).unwrap();
+        let (parameters, gmacs) = (spec.parameters() as f64 / 1e6, spec.flops() as f64 / 2e9);
+        let top1 = entry.published_top1.map_or("–".to_owned(), |top1| format!("{top1:.1}"));
+        format!("| `{}` | {parameters:.2} | {gmacs:.2} | {top1} |\n", entry.name)
+    });
+    let missing: String = rows.filter(|row| !page.contains(row)).collect();
+    assert!(missing.is_empty(), "docs/models.md lacks these rows:\n{missing}");
 }

@@ -11,6 +11,7 @@ use crate::{CropBox, DataError, Exif, ReadError};
 
 mod cifar;
 mod classes;
+mod evaluation;
 mod files;
 mod folder;
 mod imagenet;
@@ -21,6 +22,7 @@ mod parallel;
 mod paths;
 pub(crate) mod patience;
 mod pattern;
+mod relabelled;
 #[cfg(feature = "remote")]
 mod remote;
 pub(crate) mod shards;
@@ -29,7 +31,9 @@ mod subset;
 pub(crate) mod tar;
 pub(crate) mod webdataset;
 
+pub use evaluation::{EvaluationSet, Labels};
 pub use storage::StorageOptions;
+pub(crate) use storage::read_image_file;
 
 /// Labelled samples with random access.
 pub trait Source: Send + Sync {

@@ -233,7 +233,10 @@ mod tests {
         board.mode = ProgressMode::Off;
         board.begin(0, "a.gelu.seed-1", 100.0, 40);
         board.event(0, &Event::Step { step: 10, epoch: 1.0, loss: 2.5, learning_rate: 1.0, images_per_second: 64.4 });
-        board.event(0, &Event::Eval { step: 20, epoch: 2.0, top1_percent: 33.333, top5_percent: 80.0 });
+        board.event(
+            0,
+            &Event::Eval { step: 20, epoch: 2.0, top1_percent: 33.333, top5_percent: 80.0, ema_top1_percent: None },
+        );
         assert_eq!(board.running[&0].describe(), "a.gelu.seed-1  step 20/40  loss 2.5000  top-1 33.33 %  64 images/s");
         assert_eq!(board.fractions(), [(100.0, 0.5)]);
         board.end(0, Some(Done { flops: 100.0, seconds: 50.0 }));

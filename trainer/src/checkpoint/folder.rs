@@ -28,16 +28,28 @@ pub enum CheckpointError {
         /// How it differs.
         what: String,
     },
+    /// No checkpoint is there.
+    #[error("no checkpoint in {path}: name one, such as runs/NAME/checkpoints/step-00001234, or the folder of a run")]
+    None {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A checkpoint without averaged weights.
+    #[error("{path} holds no averaged weights ({EMA}): its run kept none")]
+    NoAverage {
+        /// The checkpoint.
+        path: PathBuf,
+    },
 }
 
 /// Size and hash of one file.
 #[derive(Serialize, Deserialize)]
-struct Entry {
+pub(super) struct Entry {
     bytes: u64,
     blake3: String,
 }
 
-type Manifest = BTreeMap<String, Entry>;
+pub(super) type Manifest = BTreeMap<String, Entry>;
 
 /// A verified checkpoint in memory.
 pub struct Loaded {
@@ -76,19 +88,8 @@ pub(super) fn list(folder: &Path) -> Vec<(u64, PathBuf)> {
 /// # Errors
 /// When a file is missing, unreadable, or not what the manifest says.
 pub fn load(path: &Path) -> Result<Loaded, CheckpointError> {
-    let manifest: Manifest = parse(path, MANIFEST, &read(path, MANIFEST)?)?;
-    let verified = |file: &str| -> Result<Vec<u8>, CheckpointError> {
-        let data = read(path, file)?;
-        let damaged = |what: String| CheckpointError::Damaged { path: path.join(file), what };
-        let entry = manifest.get(file).ok_or_else(|| damaged(format!("{MANIFEST} does not list it")))?;
-        if entry.bytes != data.len() as u64 {
-            return Err(damaged(format!("{} bytes where {MANIFEST} says {}", data.len(), entry.bytes)));
-        }
-        if entry.blake3 != blake3::hash(&data).to_hex().as_str() {
-            return Err(damaged(format!("its hash is not the one in {MANIFEST}")));
-        }
-        Ok(data)
-    };
+    let manifest = manifest(path)?;
+    let verified = |file: &str| verified(path, &manifest, file);
     Ok(Loaded {
         path: path.to_owned(),
         state: parse(path, STATE, &verified(STATE)?)?,
@@ -96,6 +97,25 @@ pub fn load(path: &Path) -> Result<Loaded, CheckpointError> {
         optimizer: verified(OPTIMIZER)?,
         ema: if manifest.contains_key(EMA) { verified(EMA)? } else { Vec::new() },
     })
+}
+
+/// What the checkpoint in `path` says of its files.
+pub(super) fn manifest(path: &Path) -> Result<Manifest, CheckpointError> {
+    parse(path, MANIFEST, &read(path, MANIFEST)?)
+}
+
+/// The contents of one file of the checkpoint in `path`, if they are what `manifest` says.
+pub(super) fn verified(path: &Path, manifest: &Manifest, file: &str) -> Result<Vec<u8>, CheckpointError> {
+    let data = read(path, file)?;
+    let damaged = |what: String| CheckpointError::Damaged { path: path.join(file), what };
+    let entry = manifest.get(file).ok_or_else(|| damaged(format!("{MANIFEST} does not list it")))?;
+    if entry.bytes != data.len() as u64 {
+        return Err(damaged(format!("{} bytes where {MANIFEST} says {}", data.len(), entry.bytes)));
+    }
+    if entry.blake3 != blake3::hash(&data).to_hex().as_str() {
+        return Err(damaged(format!("its hash is not the one in {MANIFEST}")));
+    }
+    Ok(data)
 }
 
 /// The newest checkpoint in `folder` that verifies and that `accept` takes, and why newer ones were passed over.
@@ -179,7 +199,7 @@ fn read(folder: &Path, file: &str) -> Result<Vec<u8>, CheckpointError> {
     fs::read(&path).map_err(|source| CheckpointError::Unreadable { path, source })
 }
 
-fn parse<T: for<'a> Deserialize<'a>>(folder: &Path, file: &str, data: &[u8]) -> Result<T, CheckpointError> {
+pub(super) fn parse<T: for<'a> Deserialize<'a>>(folder: &Path, file: &str, data: &[u8]) -> Result<T, CheckpointError> {
     serde_json::from_slice(data)
         .map_err(|error| CheckpointError::Damaged { path: folder.join(file), what: error.to_string() })
 }

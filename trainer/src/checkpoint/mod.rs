@@ -7,10 +7,12 @@
 
 mod folder;
 mod snapshot;
+mod weights;
 mod writer;
 
 pub use folder::{CheckpointError, Loaded, load, newest_good};
 pub use snapshot::{RunState, Snapshot};
+pub use weights::{Kept, Located, load_weights, locate};
 pub use writer::{CheckpointEvent, Checkpoints};
 
 /// File of the parameters, in a checkpoint's folder.

@@ -30,11 +30,20 @@ pub struct RunState {
     pub loss_steps: u64,
     /// Seconds of training so far, over all the processes that worked on the run.
     pub wall_seconds: f64,
+    /// The names of the classes, in the order of the outputs; empty in checkpoints of earlier versions.
+    #[serde(default)]
+    pub classes: Vec<String>,
 }
 
 impl RunState {
-    /// What `state` is at this moment, after `seconds` of training in this process.
-    pub fn of(state: &TrainState, plan: &Plan, scores: Option<Evaluated>, seconds: f64) -> RunState {
+    /// What `state` is at this moment, after `seconds` of training in this process on images of these classes.
+    pub fn of(
+        state: &TrainState,
+        plan: &Plan,
+        classes: &[String],
+        scores: Option<Evaluated>,
+        seconds: f64,
+    ) -> RunState {
         RunState {
             step: state.step,
             seed: plan.config.seed,
@@ -45,6 +54,7 @@ impl RunState {
             loss_sum: state.loss_sum.double_value(&[]),
             loss_steps: state.loss_steps,
             wall_seconds: state.earlier_seconds + seconds,
+            classes: classes.to_vec(),
         }
     }
 }

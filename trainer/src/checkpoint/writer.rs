@@ -110,7 +110,8 @@ fn prune(folder: &Path, keep: usize, keep_best: bool) {
     }
 }
 
-fn best_step(found: &[(u64, PathBuf)]) -> Option<u64> {
+/// The step of the best top-1 among checkpoints; `None` where none was evaluated.
+pub(super) fn best_step(found: &[(u64, PathBuf)]) -> Option<u64> {
     let scored = found.iter().filter_map(|(step, path)| {
         let state: RunState = serde_json::from_slice(&fs::read(path.join(STATE)).ok()?).ok()?;
         Some((*step, state.top1?.max(state.ema_top1.unwrap_or(0.0))))
@@ -135,6 +136,7 @@ mod tests {
             loss_sum: 0.25,
             loss_steps: 1,
             wall_seconds: 2.0,
+            classes: vec!["tabby cat".to_owned()],
         };
         Snapshot::of(state, vec![("weight".to_owned(), tch::Tensor::from_slice(&[step as f32, 1.0]))], Vec::new())
     }

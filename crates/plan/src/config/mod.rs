@@ -51,6 +51,9 @@ pub struct Config {
     pub name: String,
     /// The one seed of every random choice; default 0.
     pub seed: u64,
+    /// The published recipe that this config follows; default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<String>,
     /// What to train on.
     pub data: Data,
     /// How images become inputs.
@@ -92,6 +95,11 @@ pub const TOP_LEVEL: &[Key] = &[
         name: "seed",
         help: " The one seed of every random choice.",
         kind: Kind::Whole { min: 0, max: i64::MAX as u64 },
+    },
+    Key {
+        name: "recipe",
+        help: " The published recipe that this config follows: `rectify train CONFIG --dry-run` lists where it does not.",
+        kind: Kind::OneOf { what: "a recipe", names: crate::recipes::names },
     },
 ];
 
@@ -181,7 +189,7 @@ impl Config {
     }
 
     /// The same about a model that `section` describes.
-    pub(crate) fn bad_model(&self, section: &str, bad: crate::models::BadModel) -> ConfigError {
+    pub fn bad_model(&self, section: &str, bad: crate::models::BadModel) -> ConfigError {
         let key = format!("{section}.{}", bad.key);
         ConfigError::Value {
             place: Box::new(self.origins.place(&key)),

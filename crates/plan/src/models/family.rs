@@ -30,6 +30,15 @@ pub enum Depth {
     Head,
 }
 
+/// How many numbers the forward pass of one image keeps for the backward pass: an estimate from what each layer needs again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Elements that go through activations; how often each is kept, its activation decides.
+    pub activated: u64,
+    /// All others, the outputs of activations among them.
+    pub elsewhere: u64,
+}
+
 /// The sizes of a network of some family.
 pub trait Family {
     /// The sides of any input are multiples of it, in pixels.
@@ -44,8 +53,16 @@ pub trait Family {
     /// Multiply-adds of the matrix products and convolutions of one forward pass of one image.
     fn multiply_adds(&self, shape: Shape) -> u64;
 
+    /// What the forward pass of one image keeps for the backward pass.
+    fn kept_for_backward(&self, shape: Shape) -> Kept;
+
     /// How deep the parameter of this name lies.
     fn depth_of(&self, parameter: &str) -> Depth;
+
+    /// Where it normalises by statistics of a batch: of how many values of an image of that size, at least.
+    fn values_of_a_statistic(&self, _image_size: usize) -> Option<usize> {
+        None
+    }
 }
 
 /// Checks that `part` divides `whole`. `blamed` is the key that the config gave, `divisor` that of `part`.

@@ -48,14 +48,14 @@ impl Layers {
         nearest(pattern, candidates.iter().map(String::as_str))
     }
 
-    /// The modules up to their last number, numbers that follow each other joined.
+    /// The modules up to their last number, numbers that follow each other joined; where there is none, up to the block.
     fn ranges(modules: &[String]) -> BTreeSet<String> {
         let mut ends: Vec<(String, usize, usize)> = Vec::new();
         let mut plain = BTreeSet::new();
         for module in modules {
             let parts: Vec<&str> = module.split('.').collect();
             match parts.iter().rposition(|part| part.parse::<usize>().is_ok()) {
-                None => drop(plain.insert(module.clone())),
+                None => drop(plain.insert(parts[..parts.len().min(2)].join("."))),
                 Some(place) => {
                     let (above, number) = (parts[..place].join("."), parts[place].parse::<usize>().expect("a number"));
                     match ends.iter_mut().find(|(name, _, _)| *name == above) {
@@ -122,6 +122,8 @@ mod tests {
     #[test]
     fn what_a_model_has_is_told_in_ranges() {
         assert_eq!(Layers::known(&modules()), "blocks.0-11, head.act");
+        let regnet = ["stem.bn.act", "s1.b1.conv1.bn.act", "s1.b1.act3"].map(str::to_owned);
+        assert_eq!(Layers::known(&regnet), "s1.b1, stem.bn");
         assert_eq!(Layers::nearest("block.0-11", &modules())[0], "blocks.0-11");
     }
 }

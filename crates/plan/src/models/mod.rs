@@ -1,18 +1,26 @@
 //! The models by timm's names: what each is made of, and what it costs.
 
 mod activation;
+mod convolution;
 mod error;
 mod family;
 mod layers;
+mod preprocessing;
+mod regnet;
+mod resnet;
 mod swin;
 mod table;
 mod tnt;
 mod vit;
 
 pub use activation::{ActivationSpec, Activations};
+pub use convolution::{Convolution, ConvolutionalSpec, Layout, Residual, Squeeze, Unit};
 pub use error::{BadModel, UnknownModel};
-pub use family::{Depth, Family, Shape, drop_path_rates};
+pub use family::{Depth, Family, Kept, Shape, drop_path_rates};
 pub use layers::Layers;
+pub use preprocessing::Preprocessing;
+pub use regnet::{RegNetSpec, RegNetStage};
+pub use resnet::{ResNetBlock, ResNetSpec};
 pub use swin::{SwinSpec, SwinStage};
 pub use table::{Entry, TABLE};
 pub use tnt::TntSpec;
@@ -48,6 +56,8 @@ pub enum Architecture {
     Tnt(TntSpec),
     /// A transformer with shifted windows.
     Swin(SwinSpec),
+    /// A convolutional network of residual blocks.
+    Convolutional(ConvolutionalSpec),
 }
 
 impl Architecture {
@@ -57,6 +67,7 @@ impl Architecture {
             Architecture::Vit(spec) => spec,
             Architecture::Tnt(spec) => spec,
             Architecture::Swin(spec) => spec,
+            Architecture::Convolutional(spec) => spec,
         }
     }
 
@@ -65,6 +76,7 @@ impl Architecture {
             Architecture::Vit(spec) => Architecture::Vit(spec.configured(config, image_size)?),
             Architecture::Tnt(spec) => Architecture::Tnt(spec.configured(config, image_size)?),
             Architecture::Swin(spec) => Architecture::Swin(spec.configured(config, image_size)?),
+            Architecture::Convolutional(spec) => Architecture::Convolutional(spec.configured(config)?),
         })
     }
 }

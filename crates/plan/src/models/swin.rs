@@ -1,7 +1,7 @@
 //! Swin transformers: their sizes stage by stage, and the arithmetic of what they cost.
 
 use super::family::{by, divides, without};
-use super::{BadModel, Depth, Family, Shape};
+use super::{BadModel, Depth, Family, Kept, Shape};
 use crate::config;
 
 /// A Swin transformer as timm's `SwinTransformer`.
@@ -168,6 +168,23 @@ impl Family for SwinSpec {
         let merging = |stage: &SwinStage| (stage.tokens() * 2 * stage.width * stage.width) as u64;
         let mergings: u64 = stages[1..].iter().map(merging).sum();
         embedding + blocks + mergings + (self.num_features() * shape.num_classes) as u64
+    }
+
+    fn kept_for_backward(&self, shape: Shape) -> Kept {
+        let stages = self.stages(shape.image_size);
+        let image = (SwinSpec::CHANNELS * shape.image_size * shape.image_size) as u64;
+        let first = stages[0].tokens() as u64 * self.embed_dim as u64;
+        let mut kept = Kept { activated: 0, elsewhere: 2 * image + 2 * first };
+        for (index, stage) in stages.iter().enumerate() {
+            let (depth, dim, hidden) = (stage.depth as u64, stage.width as u64, stage.mlp_dim as u64);
+            let (tokens, padded) = (stage.tokens() as u64, stage.padded_tokens() as u64);
+            // As in a plain transformer, but that windows are copies, padded where they do not divide the image.
+            kept.elsewhere += depth * (tokens * (4 * dim + hidden) + padded * 6 * dim);
+            kept.activated += depth * tokens * hidden;
+            // Four tokens joined, and their norm's output.
+            kept.elsewhere += if index > 0 { 2 * tokens * 2 * dim } else { 0 };
+        }
+        kept
     }
 
     fn depth_of(&self, parameter: &str) -> Depth {

@@ -2,7 +2,10 @@
 
 use activations::Activation;
 
-use super::{Activations, Architecture, ModelSpec, SwinSpec, TntSpec, VitSpec};
+use super::{
+    Activations, Architecture, ConvolutionalSpec, ModelSpec, RegNetSpec, RegNetStage, ResNetBlock, ResNetSpec,
+    SwinSpec, TntSpec, VitSpec,
+};
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +47,8 @@ pub const TABLE: &[Entry] = &[
         published_top1: Some(84.5),
         reference: || larger(distilled(768, 12)),
     },
+    Entry { name: "deit3_small_patch16_224", published_top1: Some(81.4), reference: || vit(deit3(384, 6)) },
+    Entry { name: "deit3_base_patch16_224", published_top1: Some(83.8), reference: || vit(deit3(768, 12)) },
     Entry { name: "tnt_s_patch16_224", published_top1: Some(81.5), reference: tnt_small },
     Entry {
         name: "swin_tiny_patch4_window7_224",
@@ -60,6 +65,9 @@ pub const TABLE: &[Entry] = &[
         published_top1: Some(83.5),
         reference: || swin(128, 18, [4, 8, 16, 32]),
     },
+    Entry { name: "resnet18", published_top1: None, reference: || resnet(ResNetBlock::Basic, [2, 2, 2, 2]) },
+    Entry { name: "resnet50", published_top1: None, reference: || resnet(ResNetBlock::Bottleneck, [3, 4, 6, 3]) },
+    Entry { name: "regnety_160", published_top1: None, reference: regnet_16gf },
 ];
 
 fn vit(spec: VitSpec) -> ModelSpec {
@@ -68,6 +76,11 @@ fn vit(spec: VitSpec) -> ModelSpec {
 
 fn distilled(embed_dim: usize, num_heads: usize) -> VitSpec {
     VitSpec { distilled: true, ..VitSpec::new(embed_dim, num_heads) }
+}
+
+/// DeiT III: LayerScale, and positions of patches alone.
+fn deit3(embed_dim: usize, num_heads: usize) -> VitSpec {
+    VitSpec { layer_scale: true, token_positions: false, ..VitSpec::new(embed_dim, num_heads) }
 }
 
 fn vit_large() -> VitSpec {
@@ -97,6 +110,17 @@ fn swin(embed_dim: usize, third: usize, num_heads: [usize; 4]) -> ModelSpec {
     let depths = [2, 2, third, 2];
     let spec = SwinSpec { patch_size: 4, embed_dim, depths, num_heads, window_size: 7, mlp_ratio: 4.0 };
     imagenet(Architecture::Swin(spec), Activation::Gelu)
+}
+
+fn resnet(block: ResNetBlock, depths: [usize; 4]) -> ModelSpec {
+    let spec = ConvolutionalSpec::ResNet(ResNetSpec { block, depths });
+    imagenet(Architecture::Convolutional(spec), Activation::Relu)
+}
+
+fn regnet_16gf() -> ModelSpec {
+    let stages = [(224, 2), (448, 4), (1232, 11), (3024, 1)].map(|(width, depth)| RegNetStage { width, depth });
+    let spec = RegNetSpec { stem_width: 32, stages: stages.to_vec(), group_width: 112, squeeze_ratio: 0.25 };
+    imagenet(Architecture::Convolutional(ConvolutionalSpec::RegNet(spec)), Activation::Relu)
 }
 
 /// A reference at 224 pixels with ImageNet's classes.

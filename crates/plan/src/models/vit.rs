@@ -1,7 +1,7 @@
 //! Plain vision transformers: their sizes, and the arithmetic of what they cost.
 
 use super::family::{by, divides, without};
-use super::{BadModel, Depth, Family, Shape};
+use super::{BadModel, Depth, Family, Kept, Shape};
 use crate::config::{self, Pool, Positions};
 
 /// A vision transformer as timm's `VisionTransformer`, or `VisionTransformerDistilled` where it is distilled.
@@ -32,6 +32,8 @@ pub struct VitSpec {
     /// Whether class and distillation tokens have learned positions as well; otherwise patches alone (timm's
     /// `no_embed_class`).
     pub token_positions: bool,
+    /// Whether what a branch of a block adds is scaled, each feature by a number that is learned (LayerScale, arXiv 2103.17239).
+    pub layer_scale: bool,
 }
 
 impl VitSpec {
@@ -52,6 +54,7 @@ impl VitSpec {
             pool: Pool::Token,
             positions: Positions::Learned,
             token_positions: true,
+            layer_scale: false,
         }
     }
 
@@ -106,6 +109,7 @@ impl VitSpec {
             pool: config.pool.unwrap_or(self.pool),
             positions,
             token_positions: self.token_positions && positions == Positions::Learned,
+            layer_scale: self.layer_scale,
         };
         let image = format!("the image size {image_size}");
         divides(&image, image_size, spec.patch_size, by(config.patch_size, "patch_size", "image_size"))?;
@@ -169,8 +173,9 @@ impl Family for VitSpec {
         let embedding = linear(self.patch_values(), dim) + prefix * dim + positions;
         let attention = linear(dim, 3 * dim) + linear(dim, dim);
         let mlp = linear(dim, hidden) + linear(hidden, dim);
+        let scales = if self.layer_scale { 2 * dim } else { 0 };
         let heads = self.num_classifiers() as u64 * linear(dim, classes);
-        embedding + self.depth as u64 * (2 * norm + attention + mlp) + norm + heads
+        embedding + self.depth as u64 * (2 * norm + attention + mlp + scales) + norm + heads
     }
 
     fn multiply_adds(&self, shape: Shape) -> u64 {
@@ -182,6 +187,17 @@ impl Family for VitSpec {
         let mlp = 2 * tokens * dim * hidden;
         let heads = self.num_classifiers() as u64 * dim * shape.num_classes as u64;
         embedding + self.depth as u64 * (projections + attention + mlp) + heads
+    }
+
+    fn kept_for_backward(&self, shape: Shape) -> Kept {
+        let (tokens, dim) = (self.num_tokens(shape.image_size) as u64, self.embed_dim as u64);
+        let (blocks, hidden) = (self.depth as u64, self.mlp_dim() as u64);
+        // In a block: both sums and both norms' outputs, q, k, v, what attention gives; what the MLP's second layer takes; and
+        // what is scaled.
+        let scaled = if self.layer_scale { 2 * dim } else { 0 };
+        let block = tokens * (8 * dim + hidden + scaled);
+        let image = (VitSpec::CHANNELS * shape.image_size * shape.image_size) as u64;
+        Kept { activated: blocks * tokens * hidden, elsewhere: 2 * image + blocks * block + 2 * tokens * dim }
     }
 
     fn depth_of(&self, parameter: &str) -> Depth {
