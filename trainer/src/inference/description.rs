@@ -35,7 +35,8 @@ pub struct Description {
     pub exif_orientation: bool,
     /// Finished optimiser steps.
     pub step: u64,
-    /// The section `[model]` of the run, where it differs from the model of that name.
+    /// The section `[model]` of the run, as TOML.
+    #[serde(with = "toml_text")]
     pub config: config::Model,
 }
 
@@ -68,5 +69,21 @@ impl Description {
             ..Augment::default()
         };
         config
+    }
+}
+
+/// A section of a config as a text, since JSON has nulls where TOML has nothing.
+mod toml_text {
+    use plan::config::Model;
+    use serde::de::Error as _;
+    use serde::ser::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(model: &Model, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&toml::to_string(model).map_err(S::Error::custom)?)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Model, D::Error> {
+        toml::from_str(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
