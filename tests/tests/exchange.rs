@@ -85,7 +85,8 @@ fn a_checkpoint_is_scored_on_any_set() {
 fn the_models_are_listed() {
     let workshop = Workshop::new();
     let ended = rectify(&workshop, &["models", "--json"]).run().code(0);
-    let rows: Vec<Value> = ended.out.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
+    let rows: Vec<Value> =
+        ended.out.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
     let deit = rows.iter().find(|row| row["name"] == "deit_small_patch16_224").expect("DeiT-S");
     assert_eq!((&deit["parameters"], &deit["published_top1"]), (&22_050_664.into(), &79.9.into()));
 }

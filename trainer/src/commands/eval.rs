@@ -15,17 +15,17 @@ use world::{Exit, World};
 /// Examples for the help.
 pub const EXAMPLES: &str = "\
 Examples:
-  rectify eval runs/demo                                              on the run's own validation split
+  rectify eval runs/demo                            on the run's own validation split
   rectify eval runs/deit/checkpoints/step-00375000 --data imagenetv2 --labels imagenet-v2
   rectify eval runs/deit --data imagenet-a --labels imagenet-a --json
 
 Labels:
-  folders          one folder of images a class, called as the class; not every class need be there
-  imagenet         ImageNet's val: such folders, or flat beside val_labels.txt or the development kit
+  folders          one folder of images a class, called as the class; some may be missing
+  imagenet         ImageNet's val: such folders, or flat beside val_labels.txt or the devkit
   imagenet-a, -r   folders by wnid; the model chooses among the classes that are there
   imagenet-v2      folders 0 to 999, in the order of the sorted wnids
   imagenet-sketch  folders by wnid
-  real             ImageNet's flat val beside real.json: an answer is right when it is on the image's list
+  real             ImageNet's flat val beside real.json: right is what is on an image's list
 ";
 
 /// What `eval` is asked for.
