@@ -158,7 +158,7 @@ fn grid(tokens: i64) -> Option<(i64, i64)> {
 
 /// The first few of many names, and how many more there are.
 pub(crate) fn some(names: &[String]) -> String {
-    const SHOWN: usize = 4;
+    const SHOWN: usize = 24;
     match names.len() {
         n if n <= SHOWN + 1 => names.join(", "),
         n => format!("{} and {} more", names[..SHOWN].join(", "), n - SHOWN),
