@@ -94,6 +94,11 @@ impl Model {
 }
 
 impl Report {
+    /// Whether the file held everything, what activations learn too, and nothing else.
+    pub fn is_exact(&self) -> bool {
+        self.is_complete() && self.activations.is_empty()
+    }
+
     /// Whether the file held everything, and nothing else: a change of activation is allowed for.
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty() && self.replaced.is_empty()
