@@ -45,7 +45,7 @@ fn folders_by_wnid_have_the_classes_of_the_model_and_some_sets_a_choice_among_th
         (Labels::ImageNetA, Some(vec![1, 3])),
         (Labels::ImageNetR, Some(vec![1, 3])),
     ] {
-        let set = open(folder.path(), kind).expect(kind.name());
+        let set = open(folder.path(), kind).unwrap_or_else(|error| panic!("{}: {error}", kind.name()));
         assert_eq!((labels(&set, folder.path()), &set.chosen_from), (expected.clone(), &chosen), "{}", kind.name());
         assert!(set.accepted.is_none() && set.left_out == 0);
     }
