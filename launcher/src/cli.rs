@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::simulate::{self, Algorithm, Overlap, Wire};
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0   done
@@ -36,6 +38,16 @@ Examples:
   rectify sweep configs/paper/cifar10_table.toml --table-only      the tables of what is finished
 
 Ctrl-C makes the running cells write a checkpoint and end. A finished cell is never run again. docs/sweeps.md has the file's keys.
+";
+
+const SIMULATE_EXAMPLES: &str = "\
+Examples:
+  rectify simulate configs/deit_base.toml --gpus 8..4096 --network nvlink+ib-ndr400 --images-per-second-per-gpu 900
+  rectify simulate configs/demo.toml --gpus 1,2,4 --alpha-us 50 --gb-per-s 1.1 --from runs/demo
+  rectify simulate configs/deit_base.toml --gpus 8..512 --network ethernet-10g --step-ms 330 --wire bf16 --strong
+
+The step is measured, never guessed: `rectify train CONFIG --nproc 1 --set schedule.max_steps=200` leaves one for --from.
+docs/simulate.md has the model, and how far it is from what was measured.
 ";
 
 /// Train vision transformers, on one core or on many machines.
@@ -79,6 +91,9 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Say how fast a config would train on more GPUs than are there, from the step of one and a stated network.
+    #[command(after_help = format!("Networks:\n{}\n{SIMULATE_EXAMPLES}\n{EXIT_CODES}", simulate::listing()))]
+    Simulate(Box<Simulate>),
     /// List the models, with parameters, GFLOPs, published top-1 and activation.
     Models(Models),
     /// Say what this machine has: libtorch, GPUs, MPI, NCCL, cores, memory.
@@ -207,6 +222,99 @@ pub struct Sweep {
     /// Write and show the tables of the cells that are finished, and start nothing.
     #[arg(long)]
     pub table_only: bool,
+}
+
+/// `rectify simulate`.
+#[derive(Debug, Args)]
+pub struct Simulate {
+    /// The TOML file that says what to train: model, batch, `train.accumulation` and `parallel.bucket_mib` count here.
+    pub config: PathBuf,
+
+    /// Numbers of GPUs: FROM..TO doubles from FROM on, N,N,… lists.
+    #[arg(long, value_name = "FROM..TO|N,N,…", allow_hyphen_values = true)]
+    pub gpus: String,
+
+    /// Set a key of the config; may be given many times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+
+    /// The run that measured the step, such as runs/NAME: medians of the phases in its metrics.jsonl.
+    #[arg(long, value_name = "DIR", help_heading = "The step on one GPU (one of these)")]
+    #[arg(conflicts_with_all = ["step_ms", "images_per_second_per_gpu", "backward_share"])]
+    pub from: Option<PathBuf>,
+
+    /// A step with its images a GPU takes this long on one GPU, communication left out.
+    #[arg(long, value_name = "MS", conflicts_with = "images_per_second_per_gpu")]
+    #[arg(help_heading = "The step on one GPU (one of these)")]
+    pub step_ms: Option<f64>,
+
+    /// One GPU trains on so many images a second.
+    #[arg(long, value_name = "N", help_heading = "The step on one GPU (one of these)")]
+    pub images_per_second_per_gpu: Option<f64>,
+
+    /// The backward pass' share of such a step; 2/3 unless told otherwise.
+    #[arg(long, value_name = "SHARE", help_heading = "The step on one GPU (one of these)")]
+    pub backward_share: Option<f64>,
+
+    /// A network by its name; see below.
+    #[arg(long, value_name = "NAME", help_heading = "The network (a name, or α and β)")]
+    #[arg(conflicts_with_all = ["alpha_us", "gb_per_s", "node_alpha_us", "node_gb_per_s"])]
+    pub network: Option<String>,
+
+    /// α: microseconds of a hop from GPU to GPU.
+    #[arg(long, value_name = "US", requires = "gb_per_s", help_heading = "The network (a name, or α and β)")]
+    pub alpha_us: Option<f64>,
+
+    /// β: 10⁹ bytes a second that a GPU sends, as NCCL's tests report bus bandwidth.
+    #[arg(long, value_name = "GB/S", requires = "alpha_us", help_heading = "The network (a name, or α and β)")]
+    pub gb_per_s: Option<f64>,
+
+    /// α between machines; --alpha-us and --gb-per-s are inside them then.
+    #[arg(long, value_name = "US", requires_all = ["node_gb_per_s", "alpha_us"])]
+    #[arg(help_heading = "The network (a name, or α and β)")]
+    pub node_alpha_us: Option<f64>,
+
+    /// β between machines: of a whole machine, all its cards together.
+    #[arg(long, value_name = "GB/S", requires_all = ["node_alpha_us", "alpha_us"])]
+    #[arg(help_heading = "The network (a name, or α and β)")]
+    pub node_gb_per_s: Option<f64>,
+
+    /// GPUs of a machine. Default: 8, or 1 where only --alpha-us and --gb-per-s are given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(help_heading = "The network (a name, or α and β)")]
+    pub gpus_per_node: Option<u16>,
+
+    /// Images a GPU. Default: the config's batch over the smallest number of GPUs.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch_per_gpu: Option<u32>,
+
+    /// Keep the global batch; without it the batch of each GPU is kept.
+    #[arg(long)]
+    pub strong: bool,
+
+    /// How gradients travel.
+    #[arg(long, default_value = "fp32")]
+    pub wire: Wire,
+
+    /// How gradients are summed.
+    #[arg(long, default_value = "auto")]
+    pub algorithm: Algorithm,
+
+    /// Whether buckets are summed while the backward pass goes on.
+    #[arg(long, default_value = "backward")]
+    pub overlap: Overlap,
+
+    /// Standard deviation of a GPU's step, as a share of it: all wait for the slowest.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub jitter: f64,
+
+    /// Images that the loader of a machine makes ready a second, such as `rectify data bench` reports.
+    #[arg(long, value_name = "N")]
+    pub loader_images_per_second_per_node: Option<f64>,
+
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `rectify models`.

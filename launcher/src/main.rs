@@ -18,6 +18,7 @@ mod mpi;
 mod placement;
 mod restart;
 mod screen;
+mod simulate;
 mod stopping;
 mod supervisor;
 mod sweep;
@@ -46,6 +47,7 @@ fn run(cli: Cli) -> Result<(), Ending> {
         Command::Eval { arguments } => handing::eval(&arguments),
         Command::Predict { arguments } => handing::to_trainer("predict", &arguments),
         Command::Export { arguments } => handing::to_trainer("export", &arguments),
+        Command::Simulate(arguments) => simulate::simulate(&arguments),
         Command::Models(arguments) => {
             models::models(&arguments);
             Ok(())
