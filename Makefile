@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint fmt doc bench-loader clean
+.PHONY: help setup build demo test test-all lint fmt doc bench-loader clean
 
 # rustup's folder first: setup may have just made it, and no shell has been told yet.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
@@ -30,6 +30,9 @@ demo: build ## Set up, then train a small vision transformer on handwritten digi
 test: setup lint ## Run the style checks and every test
 	cargo build $(CARGO_FLAGS) --workspace --bins
 	cargo test $(CARGO_FLAGS) --workspace
+
+test-all: export RECTIFY_ALL_TESTS = 1
+test-all: test ## Run every test, those of the largest models and recipes too
 
 # The second clippy is the build for a machine without MPI.
 lint: setup ## Check the formatting, and run clippy with and without MPI

@@ -22,6 +22,7 @@ impl DatasetSpec {
             train_dir: data.train_dir.clone(),
             val_dir: data.val_dir.clone(),
             subset: data.subset,
+            val_subset: data.val_subset,
             seed: config.seed,
             storage: StorageOptions::configured(data),
         }

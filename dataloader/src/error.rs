@@ -126,11 +126,11 @@ pub enum DataError {
         /// What is wrong with it, and what would be right.
         problem: String,
     },
-    /// A subset larger than the training split was asked for.
-    #[error(
-        "data.subset is {subset}, but the training split has only {len} samples: set it to at most {len}, or 0 for all"
-    )]
+    /// A subset larger than its split was asked for.
+    #[error("{key} is {subset}, but that split has only {len} samples: set it to at most {len}, or 0 for all")]
     SubsetTooLarge {
+        /// The key of the config that asks: `data.subset` (training) or `data.val_subset` (validation).
+        key: &'static str,
         /// The size asked for.
         subset: usize,
         /// The samples there are.

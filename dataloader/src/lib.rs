@@ -31,6 +31,8 @@ pub use order::{Draw, Order, SampleKey, Share, Stream};
 pub use pipeline::{BadPolicy, BatchMemory, Batches, Lease, LoaderSpec, LoaderStats, SKIPPED, with_batches};
 pub use pixels::{
     Border, Crop, CropBox, Decode, Exif, Filter, Format, JpegKind, MAX_PIXELS, Orientation, Pixels, Preparer, Probe,
-    Transform,
+    SingleImages, Transform,
 };
-pub use source::{Dataset, DatasetSpec, Encoding, Source, SourceKind, Split, StorageOptions, Wants, open};
+pub use source::{
+    Dataset, DatasetSpec, Encoding, EvaluationSet, Labels, Source, SourceKind, Split, StorageOptions, Wants, open,
+};

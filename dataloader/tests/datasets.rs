@@ -85,7 +85,23 @@ fn a_subset_is_the_beginning_of_a_fixed_shuffle() {
     assert_ne!(five, subset(5, 2));
     assert_eq!(five.iter().collect::<std::collections::BTreeSet<_>>().len(), 5);
     let spec = DatasetSpec { subset: 21, ..DatasetSpec::folder(folder.path()) };
-    assert!(matches!(refused(&spec), DataError::SubsetTooLarge { subset: 21, len: 20 }));
+    assert!(matches!(refused(&spec), DataError::SubsetTooLarge { key: "data.subset", subset: 21, len: 20 }));
+}
+
+#[test]
+fn a_validation_subset_is_the_same_for_every_seed() {
+    let folder = image_folder(&["a", "b"], 10);
+    let subset = |val_subset, seed| {
+        let spec = DatasetSpec { val_subset, seed, ..DatasetSpec::folder(folder.path()) };
+        let dataset = open(&spec).expect("a data set");
+        assert_eq!(dataset.train.len(), 20, "the training split stays whole");
+        names(dataset.validation.as_ref(), folder.path())
+    };
+    let five = subset(5, 1);
+    assert_eq!((five.len(), &five), (5, &subset(5, 2)));
+    assert_eq!(five, subset(8, 1)[..5]);
+    let spec = DatasetSpec { val_subset: 21, ..DatasetSpec::folder(folder.path()) };
+    assert!(matches!(refused(&spec), DataError::SubsetTooLarge { key: "data.val_subset", subset: 21, len: 20 }));
 }
 
 /// A file of records: labels, and pixels made from the record's number.

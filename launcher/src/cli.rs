@@ -23,9 +23,19 @@ Examples:
   rectify train configs/demo.toml --nproc 2 --resume auto          go on where it was interrupted
   rectify train configs/demo.toml --hostfile hosts                 as many ranks as the hostfile has slots
   rectify train configs/demo.toml --nproc 2 --print-command        check everything, start nothing
+  rectify train configs/deit_small.toml --nproc 8 --dry-run        what it comes to, and where it departs from its recipe
 
 Ctrl-C, SIGTERM and SIGUSR1 make all ranks write a checkpoint at the same step and end; a second Ctrl-C ends them at once.
 Inside a Slurm allocation mpirun asks Slurm for the machines (not tried on a cluster yet).
+";
+
+const SWEEP_EXAMPLES: &str = "\
+Examples:
+  rectify sweep configs/paper/cifar10_table_short.toml             goes on where it was interrupted
+  rectify sweep configs/paper/cifar10_table.toml --dry-run         the cells, their steps, the time that they will take
+  rectify sweep configs/paper/cifar10_table.toml --table-only      the tables of what is finished
+
+Ctrl-C makes the running cells write a checkpoint and end. A finished cell is never run again. docs/sweeps.md has the file's keys.
 ";
 
 /// Train vision transformers, on one core or on many machines.
@@ -44,6 +54,33 @@ pub enum Command {
     /// Train a model: check config and data, start the ranks, watch them to the end.
     #[command(after_help = format!("{EXAMPLES}\n{EXIT_CODES}"))]
     Train(Train),
+    /// Train every combination of models, activations and seeds of a sweep's file, and compare them.
+    #[command(after_help = format!("{SWEEP_EXAMPLES}\n{EXIT_CODES}"))]
+    Sweep(Sweep),
+    /// Score a trained network on a set of images, ImageNet-V2, A, R, Sketch and ReaL among them; `--nproc N` ranks
+    /// (hands over to rectify-trainer; see `rectify eval --help`).
+    #[command(disable_help_flag = true)]
+    Eval {
+        /// Words for rectify-trainer.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Name what images show, with a checkpoint or weights of timm's (likewise).
+    #[command(disable_help_flag = true)]
+    Predict {
+        /// Words for rectify-trainer.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Write a checkpoint's weights as a safetensors file that timm loads (likewise).
+    #[command(disable_help_flag = true)]
+    Export {
+        /// Words for rectify-trainer.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// List the models, with parameters, GFLOPs, published top-1 and activation.
+    Models(Models),
     /// Say what this machine has: libtorch, GPUs, MPI, NCCL, cores, memory.
     Doctor(Doctor),
     /// Look after data sets (hands over to rectify-data; see `rectify data --help`).
@@ -120,8 +157,64 @@ pub struct Train {
     pub grace_s: u64,
 
     /// Check config and data, print the command that would start the ranks, and start nothing.
-    #[arg(long, visible_alias = "dry-run-launch")]
+    #[arg(long)]
     pub print_command: bool,
+
+    /// Print the plan and start nothing: model, batch, steps, learning rate, memory, and what differs from the recipe that
+    /// the config names. Data that the config describes (data.expect_…) need not be there.
+    #[arg(long, conflicts_with = "print_command")]
+    pub dry_run: bool,
+}
+
+/// `rectify sweep`.
+#[derive(Debug, Args)]
+pub struct Sweep {
+    /// The TOML file that says which config is trained with which models, activations and seeds.
+    pub file: PathBuf,
+
+    /// Number of ranks of each cell, in the place of the file's `nproc`.
+    #[arg(long, value_name = "N")]
+    pub nproc: Option<usize>,
+
+    /// Cells that run at the same time, in the place of the file's `at_a_time`; they share the cores.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub at_a_time: Option<u16>,
+
+    /// Set a key of the config for all cells; may be given many times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+
+    /// The sweep's folder. Default: runs/NAME, with the name that the file gives.
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+
+    /// Start a cell again from its newest checkpoint at most this many times, if it ends with exit code 75.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub restarts: u32,
+
+    /// Start no further cell once one has failed. Without it the others go on.
+    #[arg(long)]
+    pub fail_fast: bool,
+
+    /// Seconds that cells have to write their checkpoint after Ctrl-C, SIGTERM or SIGUSR1.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub grace_s: u64,
+
+    /// Check every cell's config, list the cells with their steps and the time that they will take, and start nothing.
+    #[arg(long, conflicts_with = "table_only")]
+    pub dry_run: bool,
+
+    /// Write and show the tables of the cells that are finished, and start nothing.
+    #[arg(long)]
+    pub table_only: bool,
+}
+
+/// `rectify models`.
+#[derive(Debug, Args)]
+pub struct Models {
+    /// Print one JSON object a line instead of a table.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `rectify doctor`.

@@ -5,17 +5,21 @@ mod check;
 mod cli;
 mod command;
 mod doctor;
+mod dry_run;
 mod ending;
 mod family;
 mod guard;
+mod handing;
 mod hosts;
 mod machine;
+mod models;
 mod mpi;
 mod placement;
 mod restart;
 mod screen;
 mod stopping;
 mod supervisor;
+mod sweep;
 mod tools;
 mod train;
 mod verdict;
@@ -36,11 +40,16 @@ fn main() {
 fn run(cli: Cli) -> Result<(), Ending> {
     match cli.command {
         Command::Train(arguments) => train::train(&arguments),
+        Command::Sweep(arguments) => sweep::sweep(&arguments),
         Command::Doctor(arguments) => doctor::doctor(&arguments),
-        Command::Data { arguments } => match tools::hand_over(tools::DATA, &arguments) {
-            Err(error) => Err(Ending::config(error)),
-            Ok(never) => match never {},
-        },
+        Command::Eval { arguments } => handing::eval(&arguments),
+        Command::Predict { arguments } => handing::to_trainer("predict", &arguments),
+        Command::Export { arguments } => handing::to_trainer("export", &arguments),
+        Command::Models(arguments) => {
+            models::models(&arguments);
+            Ok(())
+        }
+        Command::Data { arguments } => handing::hand_over(tools::DATA, &arguments),
         Command::Keep(kept) => match guard::keep(kept.parent, &kept.words)? {
             0 => Ok(()),
             code => Err(Ending::said(code)),

@@ -13,7 +13,7 @@ use crate::placement::{self, Placement, Start, Wish};
 use crate::restart::{self, Decision};
 use crate::screen::Screen;
 use crate::supervisor::{Ended, Supervisor};
-use crate::{cause, check, cli, machine, mpi, tools, verdict};
+use crate::{cause, check, cli, dry_run, machine, mpi, tools, verdict};
 
 /// Runs the subcommand to its end.
 pub fn train(arguments: &cli::Train) -> Result<(), Ending> {
@@ -21,6 +21,11 @@ pub fn train(arguments: &cli::Train) -> Result<(), Ending> {
     let config = check::config(&arguments.config, &arguments.sets)?;
     let hosts = read_hosts(arguments.hostfile.as_deref())?;
     let placement = place(arguments.nproc, hosts).map_err(Ending::config)?;
+    if arguments.dry_run {
+        let (plan, data) = check::without_data(config, placement.nproc)?;
+        print!("{}", dry_run::describe(&plan, data));
+        return Ok(());
+    }
     let planned = check_plan(&config, &placement)?;
     let trainer = tools::find(tools::TRAINER).map_err(Ending::config)?;
     mpi::require(&placement).map_err(Ending::config)?;
@@ -65,7 +70,7 @@ pub fn circumstances(hostfile: Option<&Path>, placement: &Placement) -> Circumst
 }
 
 /// A rank that starts ranks would start them once for each of its peers.
-fn refuse_to_be_a_rank() -> Result<(), Ending> {
+pub fn refuse_to_be_a_rank() -> Result<(), Ending> {
     if std::env::var_os("OMPI_COMM_WORLD_SIZE").is_none() {
         return Ok(());
     }
@@ -109,7 +114,7 @@ impl Run {
             name: config.name.clone(),
             config: arguments.config.clone(),
             sets: arguments.sets.clone(),
-            activation: config.model.activation.as_ref().map(|activation| activation.name.clone()),
+            activation: config.model.activation.as_ref().map(|activations| activations.default.name.clone()),
             flags: vec![
                 ("--run-dir", Some(dir.to_string_lossy().into_owned())),
                 ("--metrics-port", arguments.metrics_port.map(|port| port.to_string())),

@@ -138,18 +138,22 @@ pub fn success(run_dir: &Path, last_checkpoint: Option<&str>, next: &str) -> Str
     };
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["top-1", "best top-1", "top-5", "images/s", "wall time", "steps", "ranks", "parameters"]);
     let percent = |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{value:.2} %"));
-    table.add_row([
-        percent(summary.top1),
-        percent(summary.best_top1),
-        percent(summary.top5),
-        format!("{:.0}", summary.images_per_second),
-        duration(summary.wall_seconds),
-        summary.steps.to_string(),
-        summary.world_size.to_string(),
-        grouped(summary.parameters),
-    ]);
+    let mut columns = vec![
+        ("top-1", percent(summary.top1)),
+        ("best top-1", percent(summary.best_top1)),
+        ("top-5", percent(summary.top5)),
+        ("images/s", format!("{:.0}", summary.images_per_second)),
+        ("wall time", duration(summary.wall_seconds)),
+        ("steps", summary.steps.to_string()),
+        ("ranks", summary.world_size.to_string()),
+        ("parameters", grouped(summary.parameters)),
+    ];
+    if summary.ema_top1.is_some() {
+        columns.insert(1, ("EMA top-1", percent(summary.ema_top1)));
+    }
+    table.set_header(columns.iter().map(|(name, _)| *name));
+    table.add_row(columns.into_iter().map(|(_, value)| value));
     let mut text = format!("{table}\n");
     let places = [
         ("checkpoint", last_checkpoint.map(std::path::PathBuf::from).or_else(|| newest_checkpoint(run_dir))),
@@ -185,13 +189,15 @@ pub fn newest_checkpoint(run_dir: &Path) -> Option<std::path::PathBuf> {
     Some(steps.max()?.1)
 }
 
-fn duration(seconds: f64) -> String {
+/// Seconds in the words of a person.
+pub fn duration(seconds: f64) -> String {
     let total = seconds.max(0.0).round() as u64;
     let (hours, minutes, seconds) = (total / 3600, total / 60 % 60, total % 60);
     if hours > 0 { format!("{hours} h {minutes:02} min") } else { format!("{minutes} min {seconds:02} s") }
 }
 
-fn grouped(number: u64) -> String {
+/// A whole number with commas between thousands.
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -248,6 +254,7 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let summary = Summary {
             top1: Some(97.5),
+            ema_top1: Some(96.25),
             top5: Some(99.9),
             wall_seconds: 151.0,
             parameters: 1_234_567,
@@ -259,7 +266,16 @@ mod tests {
             std::fs::create_dir_all(run.path().join("checkpoints").join(step)).unwrap();
         }
         let text = success(run.path(), None, "rectify doctor");
-        for expected in ["97.50 %", "99.90 %", "2 min 31 s", "1,234,567", "step-00000450\n", "rectify doctor"] {
+        for expected in [
+            "97.50 %",
+            "EMA top-1",
+            "96.25 %",
+            "99.90 %",
+            "2 min 31 s",
+            "1,234,567",
+            "step-00000450\n",
+            "rectify doctor",
+        ] {
             assert!(text.contains(expected), "{expected} in {text}");
         }
         assert!(!text.contains("curves"), "only what is there: {text}");

@@ -1,22 +1,26 @@
-//! Image classification: cross-entropy with label smoothing, of mixed images too; top-1 and top-5.
+//! Image classification: the loss of labels, mixed ones too, and of a teacher's answers; top-1 and top-5.
 
 use dataloader::{Mixing, SKIPPED, SampleKey};
-use models::{Mode, Model};
+use models::{Mode, Model, Output};
 use tch::{Kind, Reduction, Tensor};
 
+use crate::loss::{Loss, Targets};
 use crate::masks;
-use crate::mixing::{mix_images, mixed_cross_entropy};
+use crate::mixing::mix_images;
 use crate::skipped::counted;
 use crate::task::{Scores, Task};
+use crate::teacher::Teacher;
 
 /// The task of naming what an image shows.
 pub struct Classification {
     /// Seed of the run, from which masks are drawn.
     pub seed: u64,
-    /// Share of the target spread evenly over all classes, in `[0, 1)`.
-    pub smoothing: f64,
+    /// How logits are compared with labels.
+    pub loss: Loss,
     /// How training samples are mixed, if they are.
     pub mixing: Option<Mixing>,
+    /// Who is learned from as well.
+    pub teacher: Option<Teacher>,
 }
 
 /// A micro-batch of images.
@@ -34,6 +38,23 @@ pub struct ImageBatch<'a> {
 pub struct Accuracy([f64; 4]);
 
 impl Accuracy {
+    /// Of a batch with these `logits`, (N, C), and labels, of which [`SKIPPED`] counts nowhere.
+    pub fn of(logits: &Tensor, labels: &[i64]) -> Accuracy {
+        let logits = logits.to_kind(Kind::Float);
+        let classes = Tensor::from_slice(labels).to_device(logits.device());
+        let count = |hits: Tensor| hits.sum(Kind::Double).double_value(&[]);
+        let best = logits.topk(logits.size()[1].min(5), 1, true, true).1;
+        let hits = best.eq_tensor(&classes.unsqueeze(1));
+        let loss = logits.cross_entropy_loss::<Tensor>(&classes, None, Reduction::Sum, SKIPPED, 0.0);
+        let loss = loss.to_kind(Kind::Double).double_value(&[]);
+        Accuracy([counted(labels) as f64, count(hits.narrow(1, 0, 1)), count(hits), loss])
+    }
+
+    /// Of counts that were made elsewhere, where there is no loss.
+    pub fn of_counts(images: u64, first: u64, first_five: u64) -> Accuracy {
+        Accuracy([images, first, first_five, 0].map(|count| count as f64))
+    }
+
     /// How many images were seen.
     pub fn images(&self) -> u64 {
         self.0[0] as u64
@@ -76,36 +97,22 @@ impl Task for Classification {
         let size = batch.images.size()[3] as u32;
         let mixes = self.mixing.as_ref().map(|mixing| mixing.plan(batch.samples, size));
         let mixed = mixes.as_ref().map(|mixes| mix_images(&batch.images, mixes));
-        let output = model.forward(mixed.as_ref().unwrap_or(&batch.images), Mode::Train { masks: &masks });
-        // A distilled model without a teacher trains the mean of its heads, as timm does.
-        let logits = match output.distilled {
-            Some(distilled) => (output.logits + distilled) / 2.0,
-            None => output.logits,
+        let images = mixed.as_ref().unwrap_or(&batch.images);
+        let Output { logits, distilled } = model.forward(images, Mode::Train { masks: &masks });
+        let (labels, mixes) = (batch.labels, mixes.as_deref());
+        let Some(teacher) = &self.teacher else {
+            // A distilled model without a teacher trains the mean of its heads, as timm does.
+            let logits = distilled.map_or_else(|| logits.shallow_clone(), |distilled| (&logits + distilled) / 2.0);
+            return self.loss.of(&logits, labels, mixes);
         };
-        if let Some(mixes) = mixes {
-            return mixed_cross_entropy(&logits, batch.labels, &mixes, self.smoothing);
-        }
-        let labels = Tensor::from_slice(batch.labels).to_device(logits.device());
-        if counted(batch.labels) == batch.labels.len() {
-            return logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, SKIPPED, self.smoothing);
-        }
-        let sum = logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Sum, SKIPPED, self.smoothing);
-        sum / batch.labels.len() as f64
+        // The distillation head learns from the teacher; a model that has none learns from both with its only head.
+        let base = self.loss.of(&logits, labels, mixes);
+        let taught = distilled.as_ref().unwrap_or(&logits);
+        teacher.distillation.of(base, taught, &teacher.answer(images), &Targets::new(labels, mixes, &logits))
     }
 
     fn score(&self, model: &Model, batch: &ImageBatch<'_>) -> Accuracy {
-        let logits = model.forward(&batch.images, Mode::Evaluate).logits.to_kind(Kind::Float);
-        let labels = Tensor::from_slice(batch.labels).to_device(logits.device());
-        let count = |hits: Tensor| hits.sum(Kind::Double).double_value(&[]);
-        let best = logits.topk(logits.size()[1].min(5), 1, true, true).1;
-        let hits = best.eq_tensor(&labels.unsqueeze(1));
-        let loss = logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Sum, SKIPPED, 0.0);
-        Accuracy([
-            counted(batch.labels) as f64,
-            count(hits.narrow(1, 0, 1)),
-            count(hits),
-            loss.to_kind(Kind::Double).double_value(&[]),
-        ])
+        Accuracy::of(&model.forward(&batch.images, Mode::Evaluate).logits, batch.labels)
     }
 }
 
@@ -120,8 +127,8 @@ mod tests {
     #[test]
     fn skipped_images_count_nowhere() {
         let model = small::model();
-        let task = Classification { seed: 1, smoothing: 0.1, mixing: None };
-        let side = small::plan().model.image_size() as i64;
+        let task = Classification { seed: 1, loss: Loss::CrossEntropy { smoothing: 0.1 }, mixing: None, teacher: None };
+        let side = small::plan().model.image_size as i64;
         tch::manual_seed(3);
         let some = Tensor::rand([2, 3, side, side], (Kind::Float, Device::Cpu));
         let zeros = Tensor::zeros([1, 3, side, side], (Kind::Float, Device::Cpu));

@@ -10,6 +10,7 @@ use tch::no_grad;
 use crate::classification::{Accuracy, Classification, ImageBatch};
 use crate::failure::Failure;
 use crate::memory::ImageMemory;
+use crate::state::TrainState;
 use crate::task::{Scores, Task};
 
 /// Batches in memory while the model works on one.
@@ -21,7 +22,25 @@ pub struct Evaluation<'a> {
     spec: LoaderSpec,
     image_size: usize,
     stats: &'a LoaderStats,
-    last: Option<(Accuracy, Duration)>,
+    last: Option<Evaluated>,
+}
+
+/// What an evaluation found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evaluated {
+    /// The scores of the weights.
+    pub weights: Accuracy,
+    /// The scores of their moving average, where there is one.
+    pub ema: Option<Accuracy>,
+    /// How long it took, in all.
+    pub took: Duration,
+}
+
+impl Evaluated {
+    /// The better top-1 of the two, in percent: the one by which the best checkpoint is chosen.
+    pub fn best_top1(&self) -> f64 {
+        self.ema.map_or(0.0, |ema| ema.top1()).max(self.weights.top1())
+    }
 }
 
 impl<'a> Evaluation<'a> {
@@ -30,34 +49,71 @@ impl<'a> Evaluation<'a> {
         Evaluation { source, spec, image_size, stats, last: None }
     }
 
-    /// Scores the model; the sums over all ranks, the same on each.
+    /// Scores the model of `state`, and its moving average where there is one; the same on each rank.
     ///
     /// # Errors
     /// When the loader gives up or a rank is lost.
     pub fn run(
         &mut self,
+        state: &TrainState,
+        task: &Classification,
+        communicator: &dyn Communicator,
+    ) -> Result<Evaluated, Failure> {
+        let begun = Instant::now();
+        let weights = self.score(&state.model, task, communicator)?;
+        let average = state.ema.as_ref();
+        let ema = average
+            .map(|ema| ema.lend(state.model.parameters(), || self.score(&state.model, task, communicator)))
+            .transpose()?;
+        let found = Evaluated { weights, ema, took: begun.elapsed() };
+        self.last = Some(found);
+        Ok(found)
+    }
+
+    /// Goes through the set once; the sums over all ranks.
+    fn score(
+        &self,
         model: &Model,
         task: &Classification,
         communicator: &dyn Communicator,
-    ) -> Result<(Accuracy, Duration), Failure> {
-        let begun = Instant::now();
-        let memory = (0..MEMORIES).map(|_| ImageMemory::new(self.spec.micro_batch, self.image_size)).collect();
-        let mut total = with_batches(self.source, &self.spec, memory, self.stats, |batches| {
-            let mut total = Accuracy::default();
-            while let Some(lease) = batches.next()? {
-                let images = lease.images(lease.len(), lease.size());
-                let batch = ImageBatch { images, labels: lease.labels(), samples: lease.samples() };
-                total.add(&no_grad(|| task.score(model, &batch)));
-            }
-            Ok::<_, Failure>(total)
-        })??;
-        communicator.all_reduce_sum_f64(Phase::new("evaluation"), total.counts())?;
-        self.last = Some((total, begun.elapsed()));
-        Ok((total, begun.elapsed()))
+    ) -> Result<Accuracy, Failure> {
+        let score = |batch: &ImageBatch<'_>| task.score(model, batch);
+        sum_of_scores(self.source, &self.spec, self.image_size, self.stats, communicator, score)
     }
 
-    /// What the last evaluation found, and how long it took.
-    pub fn last(&self) -> Option<(Accuracy, Duration)> {
+    /// The names of the classes, in the order of the model's outputs.
+    pub fn classes(&self) -> &[String] {
+        self.source.classes()
+    }
+
+    /// What the last evaluation found.
+    pub fn last(&self) -> Option<Evaluated> {
         self.last
     }
+}
+
+/// Adds up what `score` finds in the batches of `source`, over all ranks: the same on each.
+///
+/// # Errors
+/// When the loader gives up or a rank is lost.
+pub fn sum_of_scores(
+    source: &dyn Source,
+    spec: &LoaderSpec,
+    image_size: usize,
+    stats: &LoaderStats,
+    communicator: &dyn Communicator,
+    score: impl Fn(&ImageBatch<'_>) -> Accuracy,
+) -> Result<Accuracy, Failure> {
+    let memory = (0..MEMORIES).map(|_| ImageMemory::new(spec.micro_batch, image_size)).collect();
+    let mut total = with_batches(source, spec, memory, stats, |batches| {
+        let mut total = Accuracy::default();
+        while let Some(lease) = batches.next()? {
+            let images = lease.images(lease.len(), lease.size());
+            let batch = ImageBatch { images, labels: lease.labels(), samples: lease.samples() };
+            total.add(&no_grad(|| score(&batch)));
+        }
+        Ok::<_, Failure>(total)
+    })??;
+    communicator.all_reduce_sum_f64(Phase::new("evaluation"), total.counts())?;
+    Ok(total)
 }

@@ -1,23 +1,82 @@
-//! The norm of all gradients, and clipping by it.
+//! The norm of all gradients, and the ways of clipping them.
 
-use models::Parameters;
+use models::{Parameter, Parameters};
 use tch::{Kind, Tensor, no_grad};
 
-/// Scales all gradients so that their common L2 norm is at most `limit`; 0 leaves them as they are.
-///
-/// Returns the norm before clipping, a scalar on the device. As PyTorch's `clip_grad_norm_`.
-pub fn clip_by_norm(parameters: &Parameters, limit: f64) -> Tensor {
-    no_grad(|| {
-        let norms: Vec<Tensor> = parameters.groups().iter().map(|group| group.grads.norm()).collect();
-        let norm = Tensor::stack(&norms, 0).norm();
-        if limit > 0.0 {
-            let scale = ((&norm + 1e-6).reciprocal() * limit).clamp_max(1.0);
-            for group in parameters.groups() {
-                let _ = group.grads.shallow_clone().g_mul_(&scale);
-            }
+/// How gradients are clipped before a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Clip {
+    /// Not at all.
+    Off,
+    /// All together, so that their common L2 norm is at most this: PyTorch's `clip_grad_norm_`.
+    Norm(f64),
+    /// Each number by itself, to at most this size: PyTorch's `clip_grad_value_`.
+    Value(f64),
+    /// Each unit (a row of a matrix, a kernel, a whole vector), so that the norm of its gradient is at most this share of the
+    /// norm of its weights (Brock et al., 2021): timm's `adaptive_clip_grad`, which leaves out the last two parameters, a
+    /// classifier's.
+    Adaptive(f64),
+}
+
+impl Clip {
+    /// What a config asks for.
+    pub fn configured(config: &plan::config::Optimizer) -> Clip {
+        match (config.clip_norm, config.clip_value, config.clip_adaptive) {
+            (limit, _, _) if limit > 0.0 => Clip::Norm(limit),
+            (_, limit, _) if limit > 0.0 => Clip::Value(limit),
+            (_, _, limit) if limit > 0.0 => Clip::Adaptive(limit),
+            _ => Clip::Off,
         }
-        norm.to_kind(Kind::Float)
-    })
+    }
+
+    /// Clips all gradients, and returns their common L2 norm before that, a scalar f32 on the device.
+    pub fn apply(self, parameters: &Parameters) -> Tensor {
+        no_grad(|| {
+            let norm = norm(parameters);
+            match self {
+                Clip::Off => {}
+                Clip::Norm(limit) => {
+                    let scale = ((&norm + 1e-6).reciprocal() * limit).clamp_max(1.0);
+                    for group in parameters.groups() {
+                        let _ = group.grads.shallow_clone().g_mul_(&scale);
+                    }
+                }
+                Clip::Value(limit) => {
+                    for group in parameters.groups() {
+                        let _ = group.grads.shallow_clone().clamp_(-limit, limit);
+                    }
+                }
+                Clip::Adaptive(share) => {
+                    let all = parameters.iter().len();
+                    parameters.iter().take(all.saturating_sub(2)).for_each(|one| clip_units(parameters, one, share));
+                }
+            }
+            norm.to_kind(Kind::Float)
+        })
+    }
+}
+
+/// The common L2 norm of all gradients, a scalar on the device.
+pub fn norm(parameters: &Parameters) -> Tensor {
+    let norms: Vec<Tensor> = parameters.groups().iter().map(|group| group.grads.norm()).collect();
+    Tensor::stack(&norms, 0).norm()
+}
+
+/// Bounds the gradient of each unit of one parameter.
+fn clip_units(parameters: &Parameters, parameter: &Parameter, share: f64) {
+    let group = &parameters.groups()[parameter.group];
+    let units = match *parameter.tensor.size() {
+        [] | [_] => 1,
+        [first, ..] => first,
+    };
+    let rows = |buffer: &Tensor| {
+        buffer.narrow(0, parameter.range.start as i64, parameter.range.len() as i64).view([units, -1]) // (units, the rest)
+    };
+    let norms = |rows: &Tensor| rows.norm_scalaropt_dim(2, [1i64].as_slice(), true); // (units, 1)
+    let mut grads = rows(&group.grads);
+    let (limits, found) = (norms(&rows(&group.values)).clamp_min(1e-3) * share, norms(&grads));
+    let scale = (&limits / found.clamp_min(1e-6)).where_self(&found.ge_tensor(&limits), &limits.ones_like());
+    let _ = grads.g_mul_(&scale);
 }
 
 #[cfg(test)]
@@ -39,9 +98,9 @@ mod tests {
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-4 * b, "{a} and {b}");
 
         fill(0.5);
-        close(clip_by_norm(parameters, 0.0).double_value(&[]), expected);
-        close(clip_by_norm(parameters, 2.0).double_value(&[]), expected);
-        close(clip_by_norm(parameters, 100.0).double_value(&[]), 2.0);
-        close(clip_by_norm(parameters, 0.0).double_value(&[]), 2.0);
+        close(Clip::Off.apply(parameters).double_value(&[]), expected);
+        close(Clip::Norm(2.0).apply(parameters).double_value(&[]), expected);
+        close(Clip::Norm(100.0).apply(parameters).double_value(&[]), 2.0);
+        close(Clip::Off.apply(parameters).double_value(&[]), 2.0);
     }
 }

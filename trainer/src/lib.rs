@@ -2,15 +2,20 @@
 //!
 //! [`run::train`] takes a config to its summary. The loop itself is [`training::Training::run`].
 
+pub mod beginning;
 pub mod checkpoint;
 pub mod classification;
 pub mod data_parallel;
 pub mod divergence;
+pub mod ema;
 pub mod evaluation;
 pub mod failure;
+mod footprint;
 pub mod gradients;
+pub mod inference;
 mod loading;
 pub mod logging;
+pub mod loss;
 pub mod masks;
 pub mod memory;
 pub mod mixing;
@@ -26,6 +31,7 @@ pub mod state;
 pub mod stop;
 mod summary;
 pub mod task;
+pub mod teacher;
 pub mod telemetry;
 pub mod training;
 

@@ -16,13 +16,13 @@ pub fn training_spec(
     folder: &RunFolder,
     start_step: u64,
 ) -> Result<LoaderSpec, ConfigError> {
-    let spec = LoaderSpec::training(&plan.config, plan.model.image_size() as u32, plan.micro_batch)?;
+    let spec = LoaderSpec::training(&plan.config, plan.model.image_size as u32, plan.micro_batch)?;
     Ok(LoaderSpec { start_step, ..of_rank(spec, ranks, folder) })
 }
 
 /// This rank's share of the validation set, once. Bad images are left out, so that none counts twice.
 pub fn validation_spec(plan: &Plan, ranks: &dyn Communicator, folder: &RunFolder) -> LoaderSpec {
-    let size = plan.model.image_size() as u32;
+    let size = plan.model.image_size as u32;
     of_rank(LoaderSpec::evaluation(&plan.config, size, plan.config.eval.batch_size), ranks, folder)
 }
 

@@ -1,7 +1,9 @@
 //! Mixup and CutMix on tensors, and the loss of mixed labels.
 
-use dataloader::{Blend, CropBox, Mix, SKIPPED};
+use dataloader::{Blend, CropBox, Mix};
 use tch::Tensor;
+
+use crate::loss::Targets;
 
 /// The images `(N, 3, H, W)` mixed as `mixes` says, one entry an image, as timm's `Mixup`; `images` stay as they are.
 ///
@@ -38,15 +40,9 @@ pub fn mix_images(images: &Tensor, mixes: &[Mix]) -> Tensor {
 /// # Panics
 /// When logits, labels and mixes are not as many.
 pub fn mixed_cross_entropy(logits: &Tensor, labels: &[i64], mixes: &[Mix], smoothing: f64) -> Tensor {
-    assert!(logits.size()[0] == labels.len() as i64 && labels.len() == mixes.len(), "one label and one mix an image");
-    let pairs: Vec<i64> = labels.iter().zip(mixes).flat_map(|(&label, mix)| [label, labels[mix.partner]]).collect();
-    let weights = mixes.iter().flat_map(|mix| [mix.weight, 1.0 - mix.weight]);
-    let counts = |(label, weight): (&i64, f64)| if *label == SKIPPED { 0.0 } else { weight };
-    let shares = column(pairs.iter().zip(weights).map(counts), logits).view([-1, 2]); // (N, 2)
-    let places: Vec<i64> = pairs.iter().map(|&label| label.max(0)).collect(); // somewhere, where the share is nothing
-    let places = Tensor::from_slice(&places).view([-1, 2]).to_device(logits.device()); // (N, 2)
+    let targets = Targets::new(labels, Some(mixes), logits);
     let log_probabilities = logits.log_softmax(-1, logits.kind()); // (N, C)
-    let hard = (log_probabilities.gather(1, &places, false) * &shares).sum_dim_intlist(
+    let hard = (log_probabilities.gather(1, &targets.classes, false) * &targets.shares).sum_dim_intlist(
         [1i64].as_slice(),
         false,
         logits.kind(),
@@ -54,8 +50,7 @@ pub fn mixed_cross_entropy(logits: &Tensor, labels: &[i64], mixes: &[Mix], smoot
     if smoothing == 0.0 {
         return -hard.mean(logits.kind());
     }
-    let counted = shares.sum_dim_intlist([1i64].as_slice(), false, logits.kind()); // (N)
-    let even = log_probabilities.mean_dim([1i64].as_slice(), false, logits.kind()) * counted; // (N)
+    let even = log_probabilities.mean_dim([1i64].as_slice(), false, logits.kind()) * targets.weights(); // (N)
     -(hard * (1.0 - smoothing) + even * smoothing).mean(logits.kind())
 }
 
@@ -86,6 +81,7 @@ fn column(values: impl Iterator<Item = f64>, like: &Tensor) -> Tensor {
 
 #[cfg(test)]
 mod tests {
+    use dataloader::SKIPPED;
     use serde::Deserialize;
     use tch::{Device, Kind};
 

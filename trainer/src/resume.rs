@@ -106,16 +106,16 @@ fn choose(
 /// Gives every rank the files of rank 0.
 fn share(loaded: Option<Loaded>, communicator: &dyn Communicator) -> Result<Loaded, Failure> {
     let phase = Phase::new("checkpoint");
-    let (path, state, mut parameters, mut optimizer) = match loaded {
-        Some(Loaded { path, state, parameters, optimizer }) => (path, Some(state), parameters, optimizer),
-        None => (PathBuf::new(), None, Vec::new(), Vec::new()),
+    let (path, state, mut parameters, mut optimizer, mut ema) = match loaded {
+        Some(Loaded { path, state, parameters, optimizer, ema }) => (path, Some(state), parameters, optimizer, ema),
+        None => (PathBuf::new(), None, Vec::new(), Vec::new(), Vec::new()),
     };
     let mut json = serde_json::to_vec(&state).expect("a state has string keys only");
-    for bytes in [&mut json, &mut parameters, &mut optimizer] {
+    for bytes in [&mut json, &mut parameters, &mut optimizer, &mut ema] {
         communicator.broadcast(phase, bytes, 0)?;
     }
     let state = serde_json::from_slice(&json).expect("rank 0 sent a state of this version");
-    Ok(Loaded { path, state, parameters, optimizer })
+    Ok(Loaded { path, state, parameters, optimizer, ema })
 }
 
 /// Makes `state` the one that was saved; on failure it is unchanged or to be overwritten by the next try.
@@ -130,6 +130,15 @@ fn restore(state: &mut TrainState, loaded: &Loaded) -> Result<(), String> {
             .filter_map(|(name, tensor)| Some((name.strip_prefix(moment)?.to_owned(), tensor.shallow_clone())))
             .collect();
         parameters.restore_into(&buffers, &named).map_err(|error| format!("{moment}: {error}"))?;
+    }
+    match &mut state.ema {
+        // A run that takes an average only now begins it here.
+        Some(ema) if loaded.ema.is_empty() => ema.begin_at(parameters),
+        Some(ema) => {
+            let named = read(&loaded.ema)?;
+            parameters.restore_into(ema.averages(), &named).map_err(|error| format!("average: {error}"))?;
+        }
+        None => {}
     }
     let saved = &loaded.state;
     state.step = saved.step;

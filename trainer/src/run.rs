@@ -16,21 +16,26 @@ use tch::Device;
 use tracing::info;
 use world::{Exit, World};
 
+use crate::beginning::{begin_from, told};
 use crate::classification::Classification;
 use crate::divergence::Divergence;
+use crate::ema::Ema;
 use crate::evaluation::Evaluation;
 use crate::failure::Failure;
+use crate::footprint::highest_peak_mib;
+use crate::gradients::Clip;
+use crate::loss::Loss;
 use crate::memory::ImageMemory;
-use crate::optimizer::AdamW;
 use crate::resume::{Chosen, Resume, differences, resume};
 use crate::run_folder::RunFolder;
 use crate::saving::Saving;
 use crate::state::TrainState;
 use crate::stop::StopFlag;
 use crate::summary::summarize;
+use crate::teacher::Teacher;
 use crate::telemetry::Telemetry;
 use crate::training::{Ending, Training};
-use crate::{loading, logging};
+use crate::{loading, logging, optimizer};
 
 /// What the command line says beyond the config.
 #[derive(Clone, Debug)]
@@ -68,26 +73,33 @@ pub fn train(
 
     let mut state = initial_state(&plan)?;
     let chosen = resume(&options.resume, &folder.checkpoints(), &mut state, communicator)?;
+    let begun_from = begin(&plan, &state, &chosen, communicator)?;
     communicator.all_equal(Phase::new("parameter check"), state.model.parameters().hash().as_bytes())?;
     let stats = LoaderStats::new();
     let (recorder, endpoint) = sinks(&plan, options, world, communicator, &folder, &state)?;
     let telemetry = Telemetry::new(recorder, &stats);
     introduce(&telemetry, &plan, &chosen, aside, threads);
+    if let Some(words) = begun_from {
+        telemetry.notice(&words);
+    }
 
-    let image_size = plan.model.image_size();
+    let task = Classification {
+        seed: plan.config.seed,
+        loss: Loss::configured(&plan.config.loss),
+        mixing: Mixing::configured(&plan.config),
+        teacher: load_teacher(&plan, communicator)?,
+    };
+    let image_size = plan.model.image_size;
     let validation_stats = LoaderStats::new();
     let validation = loading::validation_spec(&plan, communicator, &folder);
     let mut training = Training {
         plan: &plan,
         communicator,
-        task: &Classification {
-            seed: plan.config.seed,
-            smoothing: plan.config.loss.smoothing,
-            mixing: Mixing::configured(&plan.config),
-        },
+        task: &task,
         evaluation: Evaluation::new(&*dataset.validation, validation, image_size, &validation_stats),
         saving: Saving::new(communicator.rank(), &folder.checkpoints(), &plan),
         telemetry,
+        clip: Clip::configured(&plan.config.optimizer),
         divergence: Divergence::new(Device::Cpu),
         stop,
     };
@@ -99,11 +111,13 @@ pub fn train(
     let Training { saving, telemetry, evaluation, .. } = training;
     saving.finish(&telemetry);
     telemetry.recorder().finish(state.step);
+    let peak_memory_mib = highest_peak_mib(communicator)?;
     if communicator.rank() == 0 {
-        let last = evaluation.last().map(|(accuracy, _)| accuracy);
+        let last = evaluation.last();
         let resumed_from = chosen.origin.map(|(step, _)| step);
         let summary =
             summarize(&plan, &state, &telemetry, last.as_ref(), resumed_from, threads, communicator.library());
+        let summary = metrics::Summary { peak_memory_mib, ..summary };
         summary.write(&folder.summary()).map_err(|error| Failure::new(Exit::Retry, error))?;
         if let Err(error) = draw_curves(&folder.metrics(), &folder.curves()) {
             telemetry.notice(&format!("the curves could not be drawn: {error}"));
@@ -134,9 +148,35 @@ fn use_threads(config: &plan::Config, world: &World) -> usize {
 
 fn initial_state(plan: &Plan) -> Result<TrainState, Failure> {
     let key = Key::root(plan.config.seed).child(Purpose::Init as u64);
-    let model = Model::new(&plan.model, plan.config.optimizer.decay, key, Device::Cpu)?;
-    let optimizer = AdamW::new(&plan.config.optimizer, model.parameters());
-    Ok(TrainState::new(model, optimizer))
+    let model = Model::new(&plan.model, &plan.config.optimizer, key, Device::Cpu)?;
+    let optimizer = optimizer::new(&plan.config.optimizer, model.parameters());
+    let ema = Ema::new(&plan.config.ema, model.parameters());
+    Ok(TrainState::new(model, optimizer, ema))
+}
+
+/// Loads the teacher on every rank, and checks that it is the same on all.
+fn load_teacher(plan: &Plan, communicator: &dyn Communicator) -> Result<Option<Teacher>, Failure> {
+    let teacher = Teacher::load(plan)?;
+    if let Some(teacher) = &teacher {
+        communicator.all_equal(Phase::new("teacher check"), teacher.model().parameters().hash().as_bytes())?;
+    }
+    Ok(teacher)
+}
+
+/// Takes the weights that the config names, unless the run goes on from a checkpoint; says in words which.
+fn begin(
+    plan: &Plan,
+    state: &TrainState,
+    chosen: &Chosen,
+    communicator: &dyn Communicator,
+) -> Result<Option<String>, Failure> {
+    match &plan.config.model.init_from {
+        Some(path) if chosen.origin.is_none() => {
+            let report = begin_from(path, &state.model, communicator)?;
+            Ok(Some(told(path, &report)))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Makes the run's folder on rank 0, after moving aside what another run left there; returns where that is now.

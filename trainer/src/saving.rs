@@ -21,7 +21,7 @@ impl Saving {
     /// Copies the state; the writing happens behind the training.
     pub fn save(&self, state: &TrainState, run: RunState) {
         if let Some(checkpoints) = &self.0 {
-            checkpoints.save(Snapshot::take(run, state.model.parameters(), &state.optimizer));
+            checkpoints.save(Snapshot::take(run, state));
         }
     }
 

@@ -17,5 +17,5 @@ pub fn plan() -> Plan {
 /// Its model, with initial values.
 pub fn model() -> Model {
     let plan = plan();
-    Model::new(&plan.model, plan.config.optimizer.decay, Key::root(1), Device::Cpu).expect("a model")
+    Model::new(&plan.model, &plan.config.optimizer, Key::root(1), Device::Cpu).expect("a model")
 }

@@ -4,7 +4,8 @@ use collectives::{CommError, Communicator, Phase};
 use models::Model;
 use tch::{Kind, Tensor};
 
-use crate::optimizer::AdamW;
+use crate::ema::Ema;
+use crate::optimizer::Optimizer;
 
 /// Everything that changes while a run trains. A checkpoint is this value on disk, and nothing else is.
 ///
@@ -14,8 +15,10 @@ pub struct TrainState {
     pub step: u64,
     /// The network and its parameters.
     pub model: Model,
-    /// Its running moments.
-    pub optimizer: AdamW,
+    /// The update rule and what it remembers.
+    pub optimizer: Box<dyn Optimizer>,
+    /// The moving average of the parameters, where there is one.
+    pub ema: Option<Ema>,
     /// Sum of the losses since the last logged step, a scalar f64 on the model's device.
     pub loss_sum: Tensor,
     /// How many steps `loss_sum` covers.
@@ -28,10 +31,10 @@ pub struct TrainState {
 
 impl TrainState {
     /// The state before the first step.
-    pub fn new(model: Model, optimizer: AdamW) -> TrainState {
+    pub fn new(model: Model, optimizer: Box<dyn Optimizer>, ema: Option<Ema>) -> TrainState {
         let device = model.parameters().groups()[0].values.device();
         let loss_sum = Tensor::zeros([], (Kind::Double, device));
-        TrainState { step: 0, model, optimizer, loss_sum, loss_steps: 0, best_top1: None, earlier_seconds: 0.0 }
+        TrainState { step: 0, model, optimizer, ema, loss_sum, loss_steps: 0, best_top1: None, earlier_seconds: 0.0 }
     }
 
     /// Makes `loss_sum` the mean over the ranks, the same on each; waits for the device.

@@ -3,7 +3,7 @@
 use metrics::{Summary, Versions};
 use plan::Plan;
 
-use crate::classification::Accuracy;
+use crate::evaluation::Evaluated;
 use crate::state::TrainState;
 use crate::telemetry::Telemetry;
 
@@ -12,7 +12,7 @@ pub fn summarize(
     plan: &Plan,
     state: &TrainState,
     telemetry: &Telemetry<'_>,
-    last: Option<&Accuracy>,
+    last: Option<&Evaluated>,
     resumed_from: Option<u64>,
     threads: usize,
     mpi: Option<&str>,
@@ -20,11 +20,15 @@ pub fn summarize(
     Summary {
         name: plan.config.name.clone(),
         model: plan.config.model.name.clone(),
-        top1: last.map(Accuracy::top1),
-        top5: last.map(Accuracy::top5),
+        top1: last.map(|scores| scores.weights.top1()),
+        top5: last.map(|scores| scores.weights.top5()),
+        ema_top1: last.and_then(|scores| Some(scores.ema?.top1())),
+        ema_top5: last.and_then(|scores| Some(scores.ema?.top5())),
         best_top1: state.best_top1,
         loss: telemetry.last_loss(),
         images_per_second: telemetry.recorder().images_per_second(),
+        step_seconds: telemetry.recorder().median_step_seconds(),
+        peak_memory_mib: None,
         wall_seconds: state.earlier_seconds + telemetry.seconds(),
         steps: state.step,
         steps_planned: plan.total_steps,

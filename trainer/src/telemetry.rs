@@ -1,15 +1,15 @@
 //! Hands what the loop measures to the metrics' sinks.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use dataloader::{LoaderStats, Reason};
-use metrics::{EvalReport, Event, LoaderReport, MetricsError, Recorder, StepClock, StepReport};
+use metrics::{AverageReport, EvalReport, Event, LoaderReport, MetricsError, Recorder, StepClock, StepReport};
 use models::Parameters;
 use plan::Plan;
 use tracing::warn;
 
 use crate::checkpoint::CheckpointEvent;
-use crate::classification::Accuracy;
+use crate::evaluation::Evaluated;
 use crate::state::TrainState;
 
 /// The measurements of one rank.
@@ -66,14 +66,16 @@ impl<'a> Telemetry<'a> {
     }
 
     /// Records an evaluation after `step` steps.
-    pub fn record_evaluation(&mut self, step: u64, plan: &Plan, accuracy: &Accuracy, took: Duration) {
+    pub fn record_evaluation(&mut self, step: u64, plan: &Plan, scores: &Evaluated) {
+        let Evaluated { weights, ema, took } = scores;
         let report = EvalReport {
             step,
             epoch: plan.epoch_of(step),
-            loss: accuracy.loss(),
-            top1_percent: accuracy.top1(),
-            top5_percent: accuracy.top5(),
-            samples: accuracy.images(),
+            loss: weights.loss(),
+            top1_percent: weights.top1(),
+            top5_percent: weights.top5(),
+            ema: ema.map(|ema| AverageReport { loss: ema.loss(), top1_percent: ema.top1(), top5_percent: ema.top5() }),
+            samples: weights.images(),
             seconds: took.as_secs_f64(),
         };
         warn_about(self.recorder.record_eval(report));

@@ -7,12 +7,12 @@ use plan::Plan;
 use plan::config::Bad;
 
 use crate::checkpoint::RunState;
-use crate::classification::{Accuracy, Classification, ImageBatch};
-use crate::data_parallel::average_gradients;
+use crate::classification::{Classification, ImageBatch};
+use crate::data_parallel::{average_buffers, average_gradients};
 use crate::divergence::Divergence;
-use crate::evaluation::Evaluation;
+use crate::evaluation::{Evaluated, Evaluation};
 use crate::failure::Failure;
-use crate::gradients::clip_by_norm;
+use crate::gradients::Clip;
 use crate::memory::ImageMemory;
 use crate::saving::Saving;
 use crate::skipped::{correction, counted, scale_gradients};
@@ -35,6 +35,8 @@ pub struct Training<'a> {
     pub saving: Saving,
     /// Where measurements go.
     pub telemetry: Telemetry<'a>,
+    /// How gradients are clipped.
+    pub clip: Clip,
     /// Watches for gradients that are not finite.
     pub divergence: Divergence,
     /// Whether somebody asked this rank to stop.
@@ -65,10 +67,10 @@ impl Training<'_> {
             if self.plan.log.due(state.step) || stop {
                 self.record(state)?;
             }
-            let accuracy = if self.plan.eval.due(state.step) { Some(self.evaluate(state)?) } else { None };
-            let improved = self.improved(state, accuracy);
+            let scores = if self.plan.eval.due(state.step) { Some(self.evaluate(state)?) } else { None };
+            let improved = self.improved(state, scores);
             if self.plan.checkpoint.due(state.step) || stop || improved {
-                self.save(state, accuracy)?;
+                self.save(state, scores)?;
             }
             if stop {
                 return Ok(Ending::Stopped);
@@ -111,11 +113,14 @@ impl Training<'_> {
         state.loss_sum += loss_of_step;
 
         clock.enter(Time::Optimizer);
-        let norm = clip_by_norm(parameters, self.plan.config.optimizer.clip_norm);
+        let norm = self.clip.apply(parameters);
         self.divergence.watch(norm, state.step);
         state.optimizer.step(parameters, learning_rate, state.step);
         state.step += 1;
         state.loss_steps += 1;
+        if let Some(ema) = &mut state.ema {
+            ema.update(parameters, state.step);
+        }
         self.telemetry.finish_step(self.plan.rank_batch);
         Ok(())
     }
@@ -140,16 +145,17 @@ impl Training<'_> {
         Ok(())
     }
 
-    fn evaluate(&mut self, state: &TrainState) -> Result<Accuracy, Failure> {
+    fn evaluate(&mut self, state: &TrainState) -> Result<Evaluated, Failure> {
         self.divergence.check(self.plan)?;
-        let (accuracy, took) = self.evaluation.run(&state.model, self.task, self.communicator)?;
-        self.telemetry.record_evaluation(state.step, self.plan, &accuracy, took);
-        Ok(accuracy)
+        average_buffers(self.communicator, state.model.parameters(), state.step)?;
+        let scores = self.evaluation.run(state, self.task, self.communicator)?;
+        self.telemetry.record_evaluation(state.step, self.plan, &scores);
+        Ok(scores)
     }
 
-    /// Whether this evaluation is the best so far, and the best is to be kept.
-    fn improved(&self, state: &mut TrainState, accuracy: Option<Accuracy>) -> bool {
-        let Some(top1) = accuracy.map(|accuracy| accuracy.top1()) else { return false };
+    /// Whether this evaluation is the best so far, of the weights or of their average, and the best is to be kept.
+    fn improved(&self, state: &mut TrainState, scores: Option<Evaluated>) -> bool {
+        let Some(top1) = scores.map(|scores| scores.best_top1()) else { return false };
         let better = state.best_top1.is_none_or(|best| top1 > best);
         if better {
             state.best_top1 = Some(top1);
@@ -157,11 +163,13 @@ impl Training<'_> {
         better && self.plan.config.checkpoint.best
     }
 
-    fn save(&mut self, state: &mut TrainState, accuracy: Option<Accuracy>) -> Result<(), Failure> {
+    fn save(&mut self, state: &mut TrainState, scores: Option<Evaluated>) -> Result<(), Failure> {
         self.divergence.check(self.plan)?;
         state.share_loss(self.communicator)?;
+        average_buffers(self.communicator, state.model.parameters(), state.step)?;
         self.telemetry.clock.enter(Time::Checkpoint);
-        self.saving.save(state, RunState::of(state, self.plan, accuracy, self.telemetry.seconds()));
+        let run = RunState::of(state, self.plan, self.evaluation.classes(), scores, self.telemetry.seconds());
+        self.saving.save(state, run);
         self.telemetry.clock.leave();
         Ok(())
     }

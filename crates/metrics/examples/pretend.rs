@@ -91,6 +91,7 @@ fn one_step(
             loss,
             top1_percent: top1,
             top5_percent: top5,
+            ema: None,
             samples,
             seconds,
         })?;

@@ -183,6 +183,7 @@ struct State {
     loss: Option<f64>,
     images_per_second: Option<f64>,
     top1_percent: Option<f64>,
+    ema_top1_percent: Option<f64>,
 }
 
 impl State {
@@ -196,9 +197,10 @@ impl State {
                 self.loss = Some(*loss);
                 self.images_per_second = Some(*images_per_second);
             }
-            Event::Eval { step, epoch, top1_percent, .. } => {
+            Event::Eval { step, epoch, top1_percent, ema_top1_percent, .. } => {
                 (self.step, self.epoch) = (*step, *epoch);
                 self.top1_percent = Some(*top1_percent);
+                self.ema_top1_percent = *ema_top1_percent;
             }
             Event::End { step } => self.step = *step,
             Event::Endpoints { .. } | Event::Checkpoint { .. } | Event::Notice { .. } => {}
@@ -212,6 +214,7 @@ impl State {
         parts.extend(self.images_per_second.map(|speed| format!("{speed:.0} images/s")));
         parts.extend(self.loss.map(|loss| format!("loss {loss:.4}")));
         parts.extend(self.top1_percent.map(|top1| format!("top-1 {top1:.2} %")));
+        parts.extend(self.ema_top1_percent.map(|top1| format!("EMA {top1:.2} %")));
         parts.push(format!("epoch {:.1}/{}", self.epoch, self.shape.epochs));
         parts.join("  ")
     }
@@ -272,7 +275,16 @@ mod tests {
             (0, Event::Begin { run: "demo".into(), shape: SHAPE }),
             (10, step(30)),
             (11, step(31)),
-            (20, Event::Eval { step: 40, epoch: 4.0, top1_percent: 97.123, top5_percent: 99.0 }),
+            (
+                20,
+                Event::Eval {
+                    step: 40,
+                    epoch: 4.0,
+                    top1_percent: 97.123,
+                    top5_percent: 99.0,
+                    ema_top1_percent: Some(97.5),
+                },
+            ),
             (21, Event::Notice { text: "the disk is full".into() }),
             (80, step(100)),
             (80, Event::End { step: 100 }),
@@ -285,9 +297,9 @@ mod tests {
             shown(ProgressMode::Lines, &a_run()),
             [
                 "step 30/100  ETA 1:10  123 images/s  loss 0.5000  epoch 3.0/10",
-                "step 40/100  ETA 1:00  123 images/s  loss 0.5000  top-1 97.12 %  epoch 4.0/10",
+                "step 40/100  ETA 1:00  123 images/s  loss 0.5000  top-1 97.12 %  EMA 97.50 %  epoch 4.0/10",
                 "the disk is full",
-                "step 100/100  123 images/s  loss 0.5000  top-1 97.12 %  epoch 10.0/10",
+                "step 100/100  123 images/s  loss 0.5000  top-1 97.12 %  EMA 97.50 %  epoch 10.0/10",
             ]
         );
     }

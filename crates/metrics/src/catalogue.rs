@@ -102,7 +102,13 @@ catalogue! {
     TOP5 = Gauge Run "rectify_top5_percent" []
         "Validation images whose class was ranked among the first five, at the last evaluation.";
     BEST_TOP1 = Gauge Run "rectify_best_top1_percent" []
-        "Best top-1 of any evaluation so far.";
+        "Best top-1 of any evaluation so far, of the weights or of their moving average.";
+    EMA_EVALUATION_LOSS = Gauge Run "rectify_ema_evaluation_loss" []
+        "Mean loss over the validation set at the last evaluation, of the moving average of the weights.";
+    EMA_TOP1 = Gauge Run "rectify_ema_top1_percent" []
+        "Validation images whose class the moving average of the weights ranked first, at the last evaluation.";
+    EMA_TOP5 = Gauge Run "rectify_ema_top5_percent" []
+        "Validation images whose class the moving average of the weights ranked among the first five, at the last evaluation.";
 
     LOADER_QUEUE_DEPTH = Gauge Rank "rectify_loader_queue_depth" []
         "Batches that are ready and wait for the step; 0 means that the step waits for the loader.";

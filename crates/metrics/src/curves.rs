@@ -65,16 +65,19 @@ fn panels(steps: &[&StepRecord], evals: &[&EvalRecord]) -> [Panel; 4] {
     let of_evals = |value: fn(&EvalRecord) -> f64| Series::new(evals.iter().map(|eval| (eval.epoch, value(eval))));
     let loss = of_steps(|step| step.loss);
     let speed = of_steps(|step| step.images_per_second);
+    let mut accuracy = Panel::new("Validation accuracy, %")
+        .marks("top-1", BLUE, of_evals(|eval| eval.top1_percent))
+        .marks("top-5", GREEN, of_evals(|eval| eval.top5_percent));
+    if evals.iter().any(|eval| eval.ema_top1_percent.is_some()) {
+        let average = of_evals(|eval| eval.ema_top1_percent.unwrap_or(f64::NAN));
+        accuracy = accuracy.marks("top-1 of the average", ORANGE, average);
+    }
     [
         Panel::new("Loss")
             .faint("training, each logged step", BLUE, loss.clone())
             .line("training, smoothed", BLUE, loss.smoothed())
             .marks("validation", ORANGE, of_evals(|eval| eval.evaluation_loss)),
-        Panel::new("Validation accuracy, %").marks("top-1", BLUE, of_evals(|eval| eval.top1_percent)).marks(
-            "top-5",
-            GREEN,
-            of_evals(|eval| eval.top5_percent),
-        ),
+        accuracy,
         Panel::new("Learning rate").with_zero().line("", BLUE, of_steps(|step| step.learning_rate)),
         Panel::new("Images per second, all ranks").with_zero().faint("each logged step", BLUE, speed.clone()).line(
             "smoothed",

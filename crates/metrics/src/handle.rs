@@ -89,6 +89,13 @@ impl Metrics {
         self.inner.top1.set(record.top1_percent);
         self.inner.top5.set(record.top5_percent);
         self.inner.best_top1.set(record.best_top1_percent);
+        for (gauge, number) in [
+            (&self.inner.ema_evaluation_loss, record.ema_evaluation_loss),
+            (&self.inner.ema_top1, record.ema_top1_percent),
+            (&self.inner.ema_top5, record.ema_top5_percent),
+        ] {
+            number.into_iter().for_each(|number| gauge.set(number));
+        }
     }
 
     /// Sets what the loader says of itself. Call it at the start too, with every reason at 0.
@@ -157,6 +164,9 @@ struct Inner {
     top1: LateGauge,
     top5: LateGauge,
     best_top1: LateGauge,
+    ema_evaluation_loss: LateGauge,
+    ema_top1: LateGauge,
+    ema_top5: LateGauge,
     loader_queue_depth: LateGauge,
     loader_read_bytes: IntCounter,
     bad_images: IntCounterVec,
@@ -193,6 +203,9 @@ impl Inner {
             top1: declare.gauge(&catalogue::TOP1),
             top5: declare.gauge(&catalogue::TOP5),
             best_top1: declare.gauge(&catalogue::BEST_TOP1),
+            ema_evaluation_loss: declare.gauge(&catalogue::EMA_EVALUATION_LOSS),
+            ema_top1: declare.gauge(&catalogue::EMA_TOP1),
+            ema_top5: declare.gauge(&catalogue::EMA_TOP5),
             loader_queue_depth: declare.gauge(&catalogue::LOADER_QUEUE_DEPTH),
             loader_read_bytes: declare.counter(&catalogue::LOADER_READ_BYTES),
             bad_images: declare.counters(&catalogue::BAD_IMAGES),

@@ -65,6 +65,9 @@ pub enum Event {
         top1_percent: f64,
         /// Top-5 in percent.
         top5_percent: f64,
+        /// Top-1 of the moving average of the weights in percent, where there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ema_top1_percent: Option<f64>,
     },
     /// A checkpoint is complete on disk.
     Checkpoint {
@@ -109,7 +112,13 @@ mod tests {
             Event::Begin { run: "a \"b\"\n".into(), shape },
             Event::Endpoints { targets: vec![target] },
             Event::Step { step: 100, epoch: 2.2, loss: 0.1 + 0.2, learning_rate: 1e-3, images_per_second: 512.5 },
-            Event::Eval { step: 100, epoch: 2.2, top1_percent: 97.1, top5_percent: 100.0 },
+            Event::Eval {
+                step: 100,
+                epoch: 2.2,
+                top1_percent: 97.1,
+                top5_percent: 100.0,
+                ema_top1_percent: Some(98.0),
+            },
             Event::Checkpoint { step: 100, path: "runs/demo/checkpoints/step-00000100".into() },
             Event::Notice { text: "µ: two\nlines".into() },
             Event::End { step: 450 },

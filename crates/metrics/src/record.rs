@@ -45,10 +45,23 @@ pub struct EvalReport {
     pub top1_percent: f64,
     /// Share of images whose class was ranked among the first five, in percent.
     pub top5_percent: f64,
+    /// The same of the moving average of the weights, where there is one.
+    pub ema: Option<AverageReport>,
     /// Images evaluated, over all ranks.
     pub samples: u64,
     /// Time that the evaluation took.
     pub seconds: f64,
+}
+
+/// What an evaluation says of the moving average of the weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct AverageReport {
+    /// Mean loss over the validation set.
+    pub loss: f64,
+    /// Share of images whose class was ranked first, in percent.
+    pub top1_percent: f64,
+    /// Share of images whose class was ranked among the first five, in percent.
+    pub top5_percent: f64,
 }
 
 /// One line of `metrics.jsonl`: keys are the catalogue's names without `rectify_`.
@@ -127,8 +140,17 @@ pub struct EvalRecord {
     pub top1_percent: f64,
     /// Share of images whose class was ranked among the first five, in percent.
     pub top5_percent: f64,
-    /// Best top-1 so far, this evaluation included, in percent.
+    /// Best top-1 so far, of the weights or of their moving average, this evaluation included, in percent.
     pub best_top1_percent: f64,
+    /// Mean loss over the validation set of the moving average of the weights; absent where there is no average.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema_evaluation_loss: Option<f64>,
+    /// Share of images whose class that average ranked first, in percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema_top1_percent: Option<f64>,
+    /// Share of images whose class it ranked among the first five, in percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema_top5_percent: Option<f64>,
     /// Images evaluated, over all ranks.
     pub evaluation_samples: u64,
     /// Time that the evaluation took.

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::{
     EvalRecord, EvalReport, Event, JsonLines, Metrics, MetricsError, Phase, Progress, Record, RunShape, StepRecord,
-    StepReport, StepTimes, Window, handle::unix_seconds,
+    StepReport, StepTimes, Window, handle::unix_seconds, recent::RecentSteps,
 };
 
 /// The sinks of one rank. Rank 0 has the file and the console; the others only their metrics.
@@ -15,6 +15,7 @@ pub struct Recorder {
     shape: RunShape,
     since_record: Window,
     since_start: Window,
+    recent: RecentSteps,
     best_top1: Option<f64>,
 }
 
@@ -24,7 +25,8 @@ impl Recorder {
         metrics.set_plan(shape.world_size, shape.total_steps);
         progress.show(&Event::Begin { run: metrics.identity().run.clone(), shape });
         let (since_record, since_start) = (Window::default(), Window::default());
-        Recorder { metrics, lines, progress, shape, since_record, since_start, best_top1: None }
+        let recent = RecentSteps::new();
+        Recorder { metrics, lines, progress, shape, since_record, since_start, recent, best_top1: None }
     }
 
     /// The metrics, for what has no record: loader, checkpoints.
@@ -52,6 +54,7 @@ impl Recorder {
         self.metrics.observe_step(times, images);
         self.since_record.add(times, images);
         self.since_start.add(times, images);
+        self.recent.add(times.total());
     }
 
     /// Records a logged step in every sink.
@@ -97,7 +100,8 @@ impl Recorder {
     /// # Errors
     /// As [`record`](Self::record).
     pub fn record_eval(&mut self, report: EvalReport) -> Result<(), MetricsError> {
-        let best = self.best_top1.map_or(report.top1_percent, |best| best.max(report.top1_percent));
+        let now = report.ema.map_or(0.0, |ema| ema.top1_percent).max(report.top1_percent);
+        let best = self.best_top1.map_or(now, |best| best.max(now));
         self.best_top1 = Some(best);
         let record = EvalRecord {
             step: report.step,
@@ -107,6 +111,9 @@ impl Recorder {
             top1_percent: report.top1_percent,
             top5_percent: report.top5_percent,
             best_top1_percent: best,
+            ema_evaluation_loss: report.ema.map(|ema| ema.loss),
+            ema_top1_percent: report.ema.map(|ema| ema.top1_percent),
+            ema_top5_percent: report.ema.map(|ema| ema.top5_percent),
             evaluation_samples: report.samples,
             evaluation_seconds: report.seconds,
         };
@@ -116,6 +123,7 @@ impl Recorder {
             epoch: record.epoch,
             top1_percent: record.top1_percent,
             top5_percent: record.top5_percent,
+            ema_top1_percent: record.ema_top1_percent,
         });
         self.write(&Record::Eval(record))
     }
@@ -123,6 +131,11 @@ impl Recorder {
     /// Images per second of step time over all ranks, since this process began.
     pub fn images_per_second(&self) -> f64 {
         self.since_start.images_per_second() * self.shape.world_size as f64
+    }
+
+    /// Median seconds of this rank's recent steps, the first of the process left out; `None` before there are any.
+    pub fn median_step_seconds(&self) -> Option<f64> {
+        self.recent.median_seconds()
     }
 
     /// This rank's sums since this process began.

@@ -17,12 +17,22 @@ pub struct Summary {
     pub top1: Option<f64>,
     /// Top-5 of the last evaluation, in percent.
     pub top5: Option<f64>,
-    /// Best top-1 of any evaluation, in percent.
+    /// Top-1 of the last evaluation of the moving average of the weights, in percent; `null` where there is none.
+    pub ema_top1: Option<f64>,
+    /// Its top-5, in percent.
+    pub ema_top5: Option<f64>,
+    /// Best top-1 of any evaluation, of the weights or of their average, in percent.
     pub best_top1: Option<f64>,
     /// Training loss of the last logged step.
     pub loss: Option<f64>,
     /// Training images per second of step time over all ranks, in the process that finished.
     pub images_per_second: f64,
+    /// Median time of a step of rank 0 in the process that finished, its first steps left out; `null` after too few steps.
+    #[serde(default)]
+    pub step_seconds: Option<f64>,
+    /// The most memory that a rank ever held resident, in MiB, in the process that finished; `null` where it is not known.
+    #[serde(default)]
+    pub peak_memory_mib: Option<f64>,
     /// Seconds from the start of the process that finished to its end, evaluation and checkpoints included.
     pub wall_seconds: f64,
     /// Finished steps, restarts included.

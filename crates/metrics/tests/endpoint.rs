@@ -7,8 +7,8 @@ use std::{
 };
 
 use metrics::{
-    Endpoint, EvalReport, Identity, LoaderReport, Metrics, MetricsError, Phase, Progress, ProgressMode, Recorder,
-    RunShape, StepClock, StepReport, Target, catalogue, render_targets,
+    AverageReport, Endpoint, EvalReport, Identity, LoaderReport, Metrics, MetricsError, Phase, Progress, ProgressMode,
+    Recorder, RunShape, StepClock, StepReport, Target, catalogue, render_targets,
 };
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -49,7 +49,9 @@ fn train(metrics: &Metrics) {
     let epsilon = vec![("blocks.0.mlp.act".to_owned(), -0.25)];
     let (step, epoch, loss, learning_rate, gradient_norm) = (4, 0.2, 1.5, 0.001, Some(0.75));
     recorder.record(StepReport { step, epoch, loss, learning_rate, gradient_norm, epsilon, loader }).unwrap();
-    let report = EvalReport { step, epoch, loss, top1_percent: 97.5, top5_percent: 99.5, samples: 360, seconds: 2.0 };
+    let (samples, seconds) = (360, 2.0);
+    let ema = Some(AverageReport { loss: 1.25, top1_percent: 96.5, top5_percent: 99.0 });
+    let report = EvalReport { step, epoch, loss, top1_percent: 97.5, top5_percent: 99.5, ema, samples, seconds };
     recorder.record_eval(report).unwrap();
     recorder.record_eval(EvalReport { top1_percent: 96.0, ..report }).unwrap();
     metrics.checkpoint_saved(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
@@ -85,6 +87,9 @@ fn a_scrape_holds_the_numbers_of_the_run() {
         ("rectify_world_size", 2.0),
         ("rectify_top1_percent", 96.0),
         ("rectify_best_top1_percent", 97.5),
+        ("rectify_ema_top1_percent", 96.5),
+        ("rectify_ema_top5_percent", 99.0),
+        ("rectify_ema_evaluation_loss", 1.25),
         ("rectify_evaluation_seconds", 2.0),
         ("rectify_loader_queue_depth", 3.0),
         ("rectify_loader_read_bytes_total", 4096.0),

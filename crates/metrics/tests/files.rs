@@ -3,8 +3,8 @@
 use std::{fs, path::Path};
 
 use metrics::{
-    EvalRecord, EvalReport, Identity, JsonLines, Metrics, MetricsError, Progress, ProgressMode, Record, Resumed,
-    RunShape, StepRecord, StepReport, Summary, Versions, draw_curves, read_records, write_targets,
+    AverageReport, EvalRecord, EvalReport, Identity, JsonLines, Metrics, MetricsError, Progress, ProgressMode, Record,
+    Resumed, RunShape, StepRecord, StepReport, Summary, Versions, draw_curves, read_records, write_targets,
 };
 
 fn step(step: u64, loss: f64) -> Record {
@@ -110,8 +110,12 @@ fn the_file_has_the_numbers_that_the_endpoint_has() {
     recorder.record(StepReport { step: 5, epoch: 0.5, loss, learning_rate, ..StepReport::default() }).unwrap();
     recorder.restore_best_top1(Some(50.0));
     recorder.record_eval(EvalReport { step: 5, top1_percent: 100.0 / 3.0, ..EvalReport::default() }).unwrap();
+    let ema = Some(AverageReport { top1_percent: 60.0, ..AverageReport::default() });
+    recorder.record_eval(EvalReport { step: 6, top1_percent: 40.0, ema, ..EvalReport::default() }).unwrap();
     let records = read_records(&path).unwrap();
-    let [Record::Step(step), Record::Eval(eval)] = &records[..] else { panic!("{records:?}") };
+    let [Record::Step(step), Record::Eval(eval), Record::Eval(averaged)] = &records[..] else { panic!("{records:?}") };
+    assert_eq!((averaged.ema_top1_percent, averaged.best_top1_percent), (Some(60.0), 60.0));
+    assert_eq!(fs::read_to_string(&path).unwrap().lines().filter(|line| line.contains("ema_")).count(), 1);
     assert_eq!((step.loss, step.learning_rate, step.images), (loss, learning_rate, 40));
     assert_eq!((eval.top1_percent, eval.best_top1_percent), (100.0 / 3.0, 50.0));
     let line = format!("rectify_loss{{rank=\"0\",host=\"here\",run=\"demo\"}} {loss}");

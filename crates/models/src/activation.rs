@@ -1,7 +1,6 @@
 //! The activations of the catalogue on tensors, with their learnable parameters.
 
 use activations::Activation as Formula;
-use plan::models::ActivationSpec;
 use tch::{Kind, Tensor, no_grad};
 
 use crate::declaration::{Declarations, Role, Slot};
@@ -21,11 +20,12 @@ enum Scalar {
 }
 
 impl Activation {
-    /// Declares the activation of `spec` as the module `name`, such as `blocks.0.mlp.act`.
+    /// Declares the activation of the module `name`, such as `blocks.0.mlp.act`.
     ///
     /// What it learns become parameters of the model: `name.epsilon` (CRReLU), `name.weight` (PReLU, as in PyTorch),
     /// `name.scale` and `name.bias` (StarReLU, as in timm). The rest stay constants.
-    pub fn declare(declarations: &mut Declarations, name: &str, spec: &ActivationSpec) -> Activation {
+    pub fn declare(declarations: &mut Declarations<'_>, name: &str) -> Activation {
+        let spec = declarations.activations().of(name);
         let formula = spec.activation;
         let role = Role::Activation { decays: spec.decays(declarations.rule()) };
         let scalars = formula.parameters().iter().zip(&spec.values).map(|(parameter, &initial)| {
@@ -113,6 +113,7 @@ fn celu(x: &Tensor, alpha: f64) -> Tensor {
 #[cfg(test)]
 mod tests {
     use plan::config::DecayRule;
+    use plan::models::Activations;
     use random::Key;
     use tch::Device;
 
@@ -120,12 +121,14 @@ mod tests {
 
     /// A module of `formula` that learns `values`, in a store of its own.
     fn module(formula: Formula, values: &[f64], learnable: bool, kind: Kind) -> (Activation, Parameters) {
-        let mut spec = ActivationSpec::reference(formula);
-        spec.values = values.to_vec();
-        spec.learnable = learnable && spec.learnable;
-        let mut declarations = Declarations::new(DecayRule::All);
-        let module = Activation::declare(&mut declarations, "act", &spec);
-        let parameters = Parameters::allocate(&declarations, Key::root(0), Device::Cpu, kind).expect("a few numbers");
+        let mut activations = Activations::reference(formula);
+        activations.default.values = values.to_vec();
+        activations.default.learnable &= learnable;
+        let architecture = plan::models::find("vit_tiny_patch16_224").expect("a model").architecture;
+        let mut declarations = Declarations::new(DecayRule::All.into(), &architecture, &activations);
+        let module = Activation::declare(&mut declarations, "act");
+        let parameters =
+            Parameters::allocate(&declarations, Some(Key::root(0)), Device::Cpu, kind).expect("a few numbers");
         (module, parameters)
     }
 

@@ -1,5 +1,7 @@
 //! What can go wrong with a model: one error for the crate.
 
+use crate::pretrained::{Misfit, some, some_misfits};
+
 /// Why a model cannot be built, or does not take the tensors it is given.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -35,8 +37,22 @@ pub enum ModelError {
         /// Its shape.
         found: Vec<i64>,
     },
+    /// Tensors of a file have other shapes than the parameters of their names.
+    #[error("the weights are those of another model, or of another size of it: {}", some_misfits(.misfits))]
+    Misfits {
+        /// All of them.
+        misfits: Vec<Misfit>,
+    },
+    /// No tensor of a file is named after a parameter of the model.
+    #[error("the weights are those of another model: it has {}, the file {}", some(.expected), some(.found))]
+    Stranger {
+        /// The model's names.
+        expected: Vec<String>,
+        /// The file's.
+        found: Vec<String>,
+    },
     /// A tensor's element type is not one that a parameter can be made from.
-    #[error("tensor {name} holds {found}, which no parameter can be made from: use f16, bf16, f32 or f64")]
+    #[error("tensor {name} holds {found}, which no parameter can be made from: use f16, bf16, f32, f64 or i64")]
     ElementType {
         /// Name of the tensor.
         name: String,

@@ -8,7 +8,7 @@ use crate::error::ModelError;
 /// The bytes of a safetensors file that holds `named`.
 ///
 /// # Errors
-/// [`ModelError::ElementType`] for elements other than floating-point ones, [`ModelError::Torch`] when a copy to the host
+/// [`ModelError::ElementType`] for elements other than floating-point ones and i64, [`ModelError::Torch`] when a copy to the host
 /// fails.
 pub fn to_safetensors(named: &[(String, Tensor)]) -> Result<Vec<u8>, ModelError> {
     let mut host = Vec::with_capacity(named.len());
@@ -26,8 +26,8 @@ pub fn to_safetensors(named: &[(String, Tensor)]) -> Result<Vec<u8>, ModelError>
 /// The tensors of a safetensors file, on the host, in the order of their names.
 ///
 /// # Errors
-/// [`ModelError::Format`] when the bytes are no such file, [`ModelError::ElementType`] for elements that are not
-/// floating-point.
+/// [`ModelError::Format`] when the bytes are no such file, [`ModelError::ElementType`] for elements that are neither
+/// floating-point nor i64.
 pub fn from_safetensors(bytes: &[u8]) -> Result<Vec<(String, Tensor)>, ModelError> {
     let mut named = Vec::new();
     for (name, view) in SafeTensors::deserialize(bytes)?.iter() {
@@ -39,22 +39,24 @@ pub fn from_safetensors(bytes: &[u8]) -> Result<Vec<(String, Tensor)>, ModelErro
     Ok(named)
 }
 
-fn element_type(name: &str, kind: Kind) -> Result<Dtype, ModelError> {
+pub(crate) fn element_type(name: &str, kind: Kind) -> Result<Dtype, ModelError> {
     match kind {
         Kind::Half => Ok(Dtype::F16),
         Kind::BFloat16 => Ok(Dtype::BF16),
         Kind::Float => Ok(Dtype::F32),
         Kind::Double => Ok(Dtype::F64),
+        Kind::Int64 => Ok(Dtype::I64),
         other => Err(ModelError::ElementType { name: name.to_owned(), found: format!("{other:?}") }),
     }
 }
 
-fn kind(name: &str, dtype: Dtype) -> Result<Kind, ModelError> {
+pub(crate) fn kind(name: &str, dtype: Dtype) -> Result<Kind, ModelError> {
     match dtype {
         Dtype::F16 => Ok(Kind::Half),
         Dtype::BF16 => Ok(Kind::BFloat16),
         Dtype::F32 => Ok(Kind::Float),
         Dtype::F64 => Ok(Kind::Double),
+        Dtype::I64 => Ok(Kind::Int64),
         other => Err(ModelError::ElementType { name: name.to_owned(), found: format!("{other:?}") }),
     }
 }

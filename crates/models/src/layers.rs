@@ -1,6 +1,5 @@
 //! The layers that networks share: linear maps, layer normalisation, attention, the two-layer perceptron.
 
-use plan::models::ActivationSpec;
 use tch::Tensor;
 
 use crate::activation::Activation;
@@ -15,40 +14,69 @@ const ONES: Initial = Initial::Constant(1.0);
 
 /// A linear map with a bias, `x·Wᵀ + b`.
 pub struct Linear {
-    weight: Slot, // (outputs, inputs)
+    weight: Slot, // (outputs, inputs), perhaps with two more dimensions of 1
     bias: Slot,   // (outputs)
 }
 
 impl Linear {
     /// Declares `name.weight` and `name.bias`.
-    pub fn declare(declarations: &mut Declarations, name: &str, inputs: i64, outputs: i64) -> Linear {
+    pub fn declare(declarations: &mut Declarations<'_>, name: &str, inputs: i64, outputs: i64) -> Linear {
+        Linear::starting(declarations, name, inputs, outputs, [WEIGHT, ZEROS])
+    }
+
+    /// The same with other initial values of weight and bias.
+    pub fn starting(
+        declarations: &mut Declarations<'_>,
+        name: &str,
+        inputs: i64,
+        outputs: i64,
+        [weight, bias]: [Initial; 2],
+    ) -> Linear {
         Linear {
-            weight: declarations.weight(format!("{name}.weight"), &[outputs, inputs], WEIGHT),
-            bias: declarations.weight(format!("{name}.bias"), &[outputs], ZEROS),
+            weight: declarations.weight(format!("{name}.weight"), &[outputs, inputs], weight),
+            bias: declarations.weight(format!("{name}.bias"), &[outputs], bias),
+        }
+    }
+
+    /// The same with a weight in the shape of a convolution over 1 × 1.
+    pub fn of_pixels(
+        declarations: &mut Declarations<'_>,
+        name: &str,
+        inputs: i64,
+        outputs: i64,
+        [weight, bias]: [Initial; 2],
+    ) -> Linear {
+        Linear {
+            weight: declarations.weight(format!("{name}.weight"), &[outputs, inputs, 1, 1], weight),
+            bias: declarations.weight(format!("{name}.bias"), &[outputs], bias),
         }
     }
 
     /// `(…, inputs)` to `(…, outputs)`.
     pub fn forward(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
-        x.linear(parameters.tensor(self.weight), Some(parameters.tensor(self.bias)))
+        x.linear(&parameters.tensor(self.weight).flatten(1, -1), Some(parameters.tensor(self.bias)))
     }
 }
 
 /// Normalisation of the last dimension.
 pub struct LayerNorm {
     width: i64,
+    eps: f64,
     weight: Slot,
     bias: Slot,
 }
 
 impl LayerNorm {
-    /// As timm's vision transformers have it.
-    const EPS: f64 = 1e-6;
+    /// Declares `name.weight` and `name.bias`; with eps 1e-6, as timm's plain vision transformers have it.
+    pub fn declare(declarations: &mut Declarations<'_>, name: &str, width: i64) -> LayerNorm {
+        LayerNorm::with_eps(declarations, name, width, 1e-6)
+    }
 
-    /// Declares `name.weight` and `name.bias`.
-    pub fn declare(declarations: &mut Declarations, name: &str, width: i64) -> LayerNorm {
+    /// The same with another eps.
+    pub fn with_eps(declarations: &mut Declarations<'_>, name: &str, width: i64, eps: f64) -> LayerNorm {
         LayerNorm {
             width,
+            eps,
             weight: declarations.weight(format!("{name}.weight"), &[width], ONES),
             bias: declarations.weight(format!("{name}.bias"), &[width], ZEROS),
         }
@@ -57,7 +85,7 @@ impl LayerNorm {
     /// `(…, width)` to the same.
     pub fn forward(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
         let (weight, bias) = (parameters.tensor(self.weight), parameters.tensor(self.bias));
-        x.layer_norm([self.width], Some(weight), Some(bias), LayerNorm::EPS, false)
+        x.layer_norm([self.width], Some(weight), Some(bias), self.eps, false)
     }
 }
 
@@ -70,7 +98,7 @@ pub struct Attention {
 
 impl Attention {
     /// Declares `name.qkv` and `name.proj`; `heads` divides `width`.
-    pub fn declare(declarations: &mut Declarations, name: &str, width: i64, heads: i64) -> Attention {
+    pub fn declare(declarations: &mut Declarations<'_>, name: &str, width: i64, heads: i64) -> Attention {
         Attention {
             heads,
             qkv: Linear::declare(declarations, &format!("{name}.qkv"), width, 3 * width),
@@ -101,10 +129,10 @@ pub struct Mlp {
 
 impl Mlp {
     /// Declares `name.fc1`, `name.act` and `name.fc2`.
-    pub fn declare(declarations: &mut Declarations, name: &str, width: i64, hidden: i64, spec: &ActivationSpec) -> Mlp {
+    pub fn declare(declarations: &mut Declarations<'_>, name: &str, width: i64, hidden: i64) -> Mlp {
         Mlp {
             fc1: Linear::declare(declarations, &format!("{name}.fc1"), width, hidden),
-            act: Activation::declare(declarations, &format!("{name}.act"), spec),
+            act: Activation::declare(declarations, &format!("{name}.act")),
             fc2: Linear::declare(declarations, &format!("{name}.fc2"), hidden, width),
         }
     }

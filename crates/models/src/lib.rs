@@ -4,6 +4,7 @@
 //! from outside: initial values from a key, drop-path and dropout as [`Masks`].
 
 mod activation;
+mod convolution;
 mod declaration;
 mod error;
 mod exchange;
@@ -11,11 +12,24 @@ mod initial;
 mod layers;
 mod masks;
 mod model;
+mod network;
 mod parameters;
+mod patches;
+mod positions;
+mod pretrained;
+mod residual;
+mod swin;
+mod tnt;
 mod vit;
+mod weights;
+mod windows;
 
+pub use declaration::Grouping;
 pub use error::ModelError;
 pub use exchange::{from_safetensors, to_safetensors};
 pub use masks::{Masks, Mode};
-pub use model::{Dropout, Model, Output};
+pub use model::{Model, Output};
+pub use network::Dropout;
 pub use parameters::{Group, Parameter, Parameters};
+pub use pretrained::{Misfit, Report};
+pub use weights::Weights;

@@ -1,5 +1,7 @@
 //! Masks: the random choices of a training step, drawn outside the model and handed in.
 
+use std::ops::Range;
+
 use tch::Tensor;
 
 /// What a training forward pass leaves out, on the model's device.
@@ -11,6 +13,27 @@ pub struct Masks {
     /// Dropout of the features before each classifier, `(heads, N, features)`: 0 or `1 / keep`. Needed where
     /// [`Model::dropout`](crate::Model::dropout) is.
     pub dropout: Option<Tensor>,
+}
+
+impl Masks {
+    /// The mask `(N)` of one drop-path, where its rate is above zero; none where nothing is left out.
+    pub(crate) fn of_drop_path(masks: Option<&Masks>, rates: &[f64], drop: usize) -> Option<Tensor> {
+        Some(Masks::of_drop_paths(masks, rates, drop..drop + 1)?.select(0, 0))
+    }
+
+    /// The masks `(drops, N)` of drop-paths that follow each other and share one rate, as [`Masks::of_drop_path`].
+    pub(crate) fn of_drop_paths(masks: Option<&Masks>, rates: &[f64], drops: Range<usize>) -> Option<Tensor> {
+        let masks = masks.filter(|_| rates[drops.start] > 0.0)?;
+        let all = masks.drop_path.as_ref().expect("training with drop-path needs Masks::drop_path");
+        Some(all.narrow(0, drops.start as i64, drops.len() as i64))
+    }
+
+    /// `features` `(N, D)` with those left out that a classifier does not see, where any are.
+    pub(crate) fn drop_features(masks: Option<&Masks>, rate: f64, head: usize, features: Tensor) -> Tensor {
+        let Some(masks) = masks.filter(|_| rate > 0.0) else { return features };
+        let all = masks.dropout.as_ref().expect("training with dropout needs Masks::dropout");
+        features * all.select(0, head as i64)
+    }
 }
 
 /// Whether a model is being trained.
@@ -28,7 +51,10 @@ pub enum Mode<'a> {
 /// `x` + `branch`, where `mask` `(N)` scales each sample's branch.
 pub(crate) fn residual(x: &Tensor, branch: Tensor, mask: Option<Tensor>) -> Tensor {
     match mask {
-        Some(mask) => x.addcmul(&branch, &mask.view([-1, 1, 1]).to_kind(x.kind())),
+        Some(mask) => {
+            let shape: Vec<i64> = (0..x.dim()).map(|axis| if axis == 0 { -1 } else { 1 }).collect();
+            x.addcmul(&branch, &mask.view(shape.as_slice()).to_kind(x.kind()))
+        }
         None => x + branch,
     }
 }

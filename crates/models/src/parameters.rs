@@ -1,4 +1,4 @@
-//! The parameters of a model: flat storage, one buffer of values and one of gradients for each decay group.
+//! The parameters of a model: flat storage, one buffer of values and one of gradients for each group.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -6,8 +6,9 @@ use std::ops::Range;
 use random::Key;
 use tch::{Device, Kind, Tensor, no_grad};
 
-use crate::declaration::{Declarations, Slot};
+use crate::declaration::{BufferSlot, Constant, Declarations, Slot};
 use crate::error::ModelError;
+use crate::initial::Initial;
 
 /// Parameters start at multiples of this many elements (64 bytes of f32), so that vector loads of any of them are aligned.
 const ALIGNMENT: usize = 16;
@@ -24,7 +25,7 @@ pub struct Parameter {
     pub range: Range<usize>,
 }
 
-/// The parameters that share one rule of weight decay.
+/// The parameters that share one rule of weight decay and one scale of the learning rate.
 pub struct Group {
     /// All values, 1-D. Elements between two parameters are padding: zero, with zero gradients.
     pub values: Tensor,
@@ -32,54 +33,91 @@ pub struct Group {
     pub grads: Tensor,
     /// Whether weight decay applies.
     pub weight_decay: bool,
+    /// Factor of the learning rate; 1 but for layer-wise decay.
+    pub lr_scale: f64,
 }
 
 /// All parameters of a model.
 ///
 /// Backward accumulates into [`Group::grads`] in place; call [`Parameters::zero_grads`] before the first micro-batch of a
 /// step. Never drop or replace the `.grad` of a parameter.
+///
+/// Beside them lie the model's buffers: what training changes and no gradient reaches, such as BatchNorm's running means.
 pub struct Parameters {
     list: Vec<Parameter>,
     groups: Vec<Group>,
     by_name: HashMap<String, usize>,
+    buffers: Vec<(String, Tensor)>,
+    /// Which of the buffers training changes, but for those that count.
+    statistics: Vec<usize>,
+    constants: Vec<Tensor>,
 }
 
 impl Parameters {
-    /// Lays out and fills what is declared; `key` is the key of all initial values.
+    /// Lays out and fills what is declared; `key` is the key of all initial values. Without one, those to be drawn are 0.
     ///
     /// # Errors
     /// [`ModelError::Torch`] when `device` is not there or out of memory.
     pub(crate) fn allocate(
-        declared: &Declarations,
-        key: Key,
+        declared: &Declarations<'_>,
+        key: Option<Key>,
         device: Device,
         kind: Kind,
     ) -> Result<Parameters, ModelError> {
-        let mut parameters = Parameters { list: Vec::new(), groups: Vec::new(), by_name: HashMap::new() };
+        let mut parameters = Parameters {
+            list: Vec::new(),
+            groups: Vec::new(),
+            by_name: HashMap::new(),
+            buffers: Vec::new(),
+            statistics: Vec::new(),
+            constants: Vec::new(),
+        };
+        let scales = declared.lr_scales();
+        let mut rules: Vec<(bool, f64)> = declared.list().iter().map(|one| one.weight_decay).zip(scales).collect();
+        let rule_of = rules.clone();
+        // With decay first, and the layers in their order.
+        rules.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.total_cmp(&b.1)));
+        rules.dedup();
         let mut places = vec![None; declared.list().len()];
-        for weight_decay in [true, false] {
+        for (weight_decay, lr_scale) in rules {
             let mut end: usize = 0;
-            for (place, declaration) in places.iter_mut().zip(declared.list()) {
-                if declaration.weight_decay == weight_decay {
-                    let start = end.next_multiple_of(ALIGNMENT);
-                    end = start + declaration.count();
-                    *place = Some((parameters.groups.len(), start..end));
-                }
+            let members = declared.list().iter().zip(&rule_of).zip(&mut places);
+            for ((declaration, _), place) in members.filter(|((_, rule), _)| **rule == (weight_decay, lr_scale)) {
+                let start = end.next_multiple_of(ALIGNMENT);
+                end = start + declaration.count();
+                *place = Some((parameters.groups.len(), start..end));
             }
-            if end > 0 {
-                let values = Tensor::f_zeros([end.next_multiple_of(ALIGNMENT) as i64], (kind, device))?;
-                let grads = values.f_zeros_like()?;
-                parameters.groups.push(Group { values, grads, weight_decay });
-            }
+            let values = Tensor::f_zeros([end.next_multiple_of(ALIGNMENT) as i64], (kind, device))?;
+            let grads = values.f_zeros_like()?;
+            parameters.groups.push(Group { values, grads, weight_decay, lr_scale });
         }
         for (place, declaration) in places.into_iter().zip(declared.list()) {
-            let (group, range) = place.expect("a declaration either decays or does not");
-            let host = Tensor::from_slice(&declaration.initial.draw(key, &declaration.name, declaration.count()));
+            let (group, range) = place.expect("every rule has its group");
             let mut view = window(&parameters.groups[group].values, &range, &declaration.shape);
-            view.f_copy_(&host.f_view(declaration.shape.as_slice())?)?;
+            match (declaration.initial, key) {
+                (Initial::Constant(value), _) => drop(view.f_fill_(value)?),
+                (_, None) => {}
+                (initial, Some(key)) => {
+                    let host = Tensor::from_slice(&initial.draw(key, &declaration.name, declaration.count()));
+                    view.f_copy_(&host.f_view(declaration.shape.as_slice())?)?;
+                }
+            }
             parameters.by_name.insert(declaration.name.clone(), parameters.list.len());
             let name = declaration.name.clone();
             parameters.list.push(Parameter { name, tensor: view.set_requires_grad(true), group, range });
+        }
+        for buffer in declared.buffers() {
+            let kind = if buffer.counts { Kind::Int64 } else { kind };
+            let mut tensor = Tensor::f_full(buffer.shape.as_slice(), buffer.initial, (kind, device))?;
+            match &buffer.fixed {
+                Some(values) => tensor.f_copy_(&Tensor::from_slice(values).f_view(buffer.shape.as_slice())?)?,
+                None if buffer.counts => {}
+                None => parameters.statistics.push(parameters.buffers.len()),
+            }
+            parameters.buffers.push((buffer.name.clone(), tensor));
+        }
+        for constant in declared.constants() {
+            parameters.constants.push(constant.f_to_device(device)?.f_to_kind(kind)?);
         }
         parameters.tie_grads()?;
         Ok(parameters)
@@ -112,7 +150,7 @@ impl Parameters {
         self.list.iter().map(|parameter| parameter.range.len() as u64).sum()
     }
 
-    /// The groups: those with weight decay first. A group that would be empty is left out.
+    /// The groups: those with weight decay first, the layers of each in their order. Empty ones are left out.
     pub fn groups(&self) -> &[Group] {
         &self.groups
     }
@@ -124,16 +162,25 @@ impl Parameters {
         }
     }
 
-    /// A hash of names, shapes and the exact bytes of all values, in the order of names: equal where and only where the
-    /// parameters are.
+    /// The buffers by name: the tensors themselves, which the model changes in training.
+    pub fn buffers(&self) -> &[(String, Tensor)] {
+        &self.buffers
+    }
+
+    /// The buffers that training fills with what it sees, such as running means: neither counters nor what is fixed.
+    pub fn statistics(&self) -> impl Iterator<Item = &Tensor> {
+        self.statistics.iter().map(|&index| &self.buffers[index].1)
+    }
+
+    /// A hash of names, shapes and the exact bytes of all values and buffers, in the order of names: equal where and only
+    /// where they are.
     pub fn hash(&self) -> blake3::Hash {
-        let mut order: Vec<&Parameter> = self.list.iter().collect();
-        order.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut order = self.named();
+        order.sort_by(|a, b| a.0.cmp(&b.0));
         let mut hasher = blake3::Hasher::new();
         let mut bytes = Vec::new();
-        for parameter in order {
-            let tensor = &parameter.tensor;
-            hasher.update(format!("{} {:?} {:?}\n", parameter.name, tensor.kind(), tensor.size()).as_bytes());
+        for (name, tensor) in order {
+            hasher.update(format!("{name} {:?} {:?}\n", tensor.kind(), tensor.size()).as_bytes());
             bytes.resize(tensor.numel() * tensor.kind().elt_size_in_bytes(), 0);
             tensor.copy_data_u8(&mut bytes, tensor.numel());
             hasher.update(&bytes);
@@ -148,17 +195,18 @@ impl Parameters {
         self.list.iter().map(view).collect()
     }
 
-    /// The values by name: views, not copies, outside autograd.
+    /// The values and then the buffers by name, as in a state dict of timm's: views, not copies, outside autograd.
     pub fn named(&self) -> Vec<(String, Tensor)> {
-        self.views(&self.values())
+        let buffers = self.buffers.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
+        self.views(&self.values()).into_iter().chain(buffers).collect()
     }
 
-    /// Overwrites the values by those of the same names; element types and devices may differ.
+    /// Overwrites the values and buffers by those of the same names; element types and devices may differ.
     ///
     /// # Errors
-    /// The first parameter that is missing or of another shape, else the first tensor too many. Nothing is changed then.
+    /// The first that is missing or of another shape, else the first tensor too many. Nothing is changed then.
     pub fn restore(&self, named: &[(String, Tensor)]) -> Result<(), ModelError> {
-        self.restore_into(&self.values(), named)
+        overwrite(self.named(), named)
     }
 
     /// As [`Parameters::restore`], into `buffers` as in [`Parameters::views`].
@@ -166,25 +214,17 @@ impl Parameters {
     /// # Errors
     /// As [`Parameters::restore`].
     pub fn restore_into(&self, buffers: &[Tensor], named: &[(String, Tensor)]) -> Result<(), ModelError> {
-        let mut given: HashMap<&str, &Tensor> = named.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        let mut pairs = Vec::with_capacity(self.list.len());
-        for (name, view) in self.views(buffers) {
-            let expected = view.size();
-            match given.remove(name.as_str()) {
-                None => return Err(ModelError::Missing { name, expected }),
-                Some(tensor) if tensor.size() != expected => {
-                    return Err(ModelError::Shape { name, expected, found: tensor.size() });
-                }
-                Some(tensor) => pairs.push((view, tensor)),
-            }
-        }
-        if let Some((name, tensor)) = given.into_iter().min_by_key(|(name, _)| *name) {
-            return Err(ModelError::Unexpected { name: name.to_owned(), found: tensor.size() });
-        }
-        for (mut view, tensor) in pairs {
-            no_grad(|| view.f_copy_(tensor))?;
-        }
-        Ok(())
+        overwrite(self.views(buffers), named)
+    }
+
+    /// The buffer that was declared as `slot`.
+    pub(crate) fn buffer(&self, slot: BufferSlot) -> &Tensor {
+        &self.buffers[slot.index()].1
+    }
+
+    /// What was declared as this constant.
+    pub(crate) fn constant(&self, constant: Constant) -> &Tensor {
+        &self.constants[constant.index()]
     }
 
     /// The parameter that was declared as `slot`.
@@ -195,6 +235,29 @@ impl Parameters {
     fn values(&self) -> Vec<Tensor> {
         self.groups.iter().map(|group| group.values.shallow_clone()).collect()
     }
+}
+
+/// Copies into each of `targets` what `named` gives under its name.
+fn overwrite(targets: Vec<(String, Tensor)>, named: &[(String, Tensor)]) -> Result<(), ModelError> {
+    let mut given: HashMap<&str, &Tensor> = named.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let mut pairs = Vec::with_capacity(targets.len());
+    for (name, target) in targets {
+        let expected = target.size();
+        match given.remove(name.as_str()) {
+            None => return Err(ModelError::Missing { name, expected }),
+            Some(tensor) if tensor.size() != expected => {
+                return Err(ModelError::Shape { name, expected, found: tensor.size() });
+            }
+            Some(tensor) => pairs.push((target, tensor)),
+        }
+    }
+    if let Some((name, tensor)) = given.into_iter().min_by_key(|(name, _)| *name) {
+        return Err(ModelError::Unexpected { name: name.to_owned(), found: tensor.size() });
+    }
+    for (mut target, tensor) in pairs {
+        no_grad(|| target.f_copy_(tensor))?;
+    }
+    Ok(())
 }
 
 /// The elements `range` of a 1-D buffer, seen in `shape`.

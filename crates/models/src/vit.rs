@@ -1,55 +1,79 @@
-//! The plain vision transformer: ViT and DeiT, with or without a distillation token.
+//! The plain vision transformer: ViT and DeiT, with and without class and distillation tokens.
 
-use plan::models::VitSpec;
+use plan::config::{Pool, Positions};
+use plan::models::{ModelSpec, VitSpec, drop_path_rates};
 use tch::{Kind, Tensor};
 
-use crate::declaration::{Declarations, Role, Slot};
+use crate::declaration::{BufferSlot, Declarations, Role, Slot};
 use crate::initial::Initial;
 use crate::layers::{Attention, LayerNorm, Linear, Mlp, WEIGHT};
 use crate::masks::{Masks, residual};
-use crate::model::Dropout;
+use crate::network::{Dropout, Network};
 use crate::parameters::Parameters;
+use crate::patches::PatchEmbedding;
+use crate::positions;
+
+/// Where scales of branches start, as in DeiT III.
+const LAYER_SCALE: Initial = Initial::Constant(1e-6);
 
 /// A vision transformer. Shapes: N images, L patches, T tokens (class, distillation), D features.
 pub struct Vit {
     width: i64,
     tokens: Vec<Slot>, // (1, 1, D) each
-    pos_embed: Slot,   // (1, T + L, D)
-    grid: i64,         // rows and columns of the L patches that pos_embed is for
+    pos_embed: PositionEmbedding,
+    token_positions: bool,
+    grid: i64, // rows and columns of the L patches that pos_embed is for
     patches: PatchEmbedding,
     blocks: Vec<Block>,
+    pool: Pool,
     norm: LayerNorm,
-    heads: Vec<Linear>, // one for each token
+    heads: Vec<Linear>, // one, and one of the distillation token
     drop_path_rates: Vec<f64>,
     dropout_rate: f64,
 }
 
 impl Vit {
-    /// Declares the parameters, in timm's order and with its initial values.
-    pub fn declare(declarations: &mut Declarations, spec: &VitSpec) -> Vit {
+    /// Declares the parameters, in timm's order and with its initial values; `model` is what `spec` is the architecture of.
+    pub fn declare(declarations: &mut Declarations<'_>, spec: &VitSpec, model: &ModelSpec) -> Vit {
         let width = spec.embed_dim as i64;
         let hidden = spec.mlp_dim() as i64;
-        let token = |declarations: &mut Declarations, name: &str, length: i64, initial: Initial| {
+        let token = |declarations: &mut Declarations<'_>, name: &str, length: i64, initial: Initial| {
             declarations.add(name.to_owned(), &[1, length, width], initial, Role::Token)
         };
-        let mut tokens = vec![token(declarations, "cls_token", 1, Initial::Normal { std: 1e-6 })];
-        let pos_embed = token(declarations, "pos_embed", spec.num_tokens() as i64, WEIGHT);
+        let grid = (model.image_size / spec.patch_size) as i64;
+        let mut tokens = Vec::new();
+        if spec.class_token {
+            tokens.push(token(declarations, "cls_token", 1, Initial::Normal { std: 1e-6 }));
+        }
+        let length = spec.num_positions(model.image_size) as i64;
+        let pos_embed = match spec.positions {
+            Positions::Learned => PositionEmbedding::Learned(token(declarations, "pos_embed", length, WEIGHT)),
+            Positions::SinCos2d => {
+                let values = positions::sincos2d(grid, width);
+                PositionEmbedding::Fixed(declarations.fixed("pos_embed".to_owned(), &[1, length, width], values))
+            }
+        };
         if spec.distilled {
             tokens.push(token(declarations, "dist_token", 1, WEIGHT));
         }
         let patches = PatchEmbedding::declare(declarations, "patch_embed", spec.patch_size as i64, width);
         let blocks = (0..spec.depth).map(|index| {
             let name = format!("blocks.{index}");
-            Block {
-                norm1: LayerNorm::declare(declarations, &format!("{name}.norm1"), width),
-                attn: Attention::declare(declarations, &format!("{name}.attn"), width, spec.num_heads as i64),
-                norm2: LayerNorm::declare(declarations, &format!("{name}.norm2"), width),
-                mlp: Mlp::declare(declarations, &format!("{name}.mlp"), width, hidden, &spec.activation),
-            }
+            let scale = |declarations: &mut Declarations<'_>, scale: &str| {
+                spec.layer_scale.then(|| declarations.weight(format!("{name}.{scale}.gamma"), &[width], LAYER_SCALE))
+            };
+            let norm1 = LayerNorm::declare(declarations, &format!("{name}.norm1"), width);
+            let attn = Attention::declare(declarations, &format!("{name}.attn"), width, spec.num_heads as i64);
+            let scale1 = scale(declarations, "ls1");
+            let norm2 = LayerNorm::declare(declarations, &format!("{name}.norm2"), width);
+            let mlp = Mlp::declare(declarations, &format!("{name}.mlp"), width, hidden);
+            let scale2 = scale(declarations, "ls2");
+            Block { norm1, attn, scale1, norm2, mlp, scale2 }
         });
         let blocks = blocks.collect();
-        let norm = LayerNorm::declare(declarations, "norm", width);
-        let classes = spec.num_classes as i64;
+        let norm = if spec.pool == Pool::Mean { "fc_norm" } else { "norm" };
+        let norm = LayerNorm::declare(declarations, norm, width);
+        let classes = model.num_classes as i64;
         let mut heads = vec![Linear::declare(declarations, "head", width, classes)];
         if spec.distilled {
             heads.push(Linear::declare(declarations, "head_dist", width, classes));
@@ -58,101 +82,95 @@ impl Vit {
             width,
             tokens,
             pos_embed,
-            grid: (spec.image_size / spec.patch_size) as i64,
+            token_positions: spec.token_positions,
+            grid,
             patches,
             blocks,
+            pool: spec.pool,
             norm,
             heads,
-            drop_path_rates: spec.drop_path_rates().into_iter().flat_map(|rate| [rate; 2]).collect(),
-            dropout_rate: spec.drop,
+            // Two a block, that of attention first.
+            drop_path_rates: drop_path_rates(model.drop_path, spec.depth)
+                .into_iter()
+                .flat_map(|rate| [rate; 2])
+                .collect(),
+            dropout_rate: model.drop,
         }
     }
 
-    /// The rate of each drop-path: two a block, that of attention first.
-    pub fn drop_path_rates(&self) -> &[f64] {
-        &self.drop_path_rates
+    /// `(N, 3, H, W)` to `(N, T + L, D)`: tokens before patches, position embeddings added to all or to patches alone.
+    fn embed(&self, parameters: &Parameters, images: &Tensor) -> Tensor {
+        let patches = self.patches.forward(parameters, images); // (N, L, D)
+        let batch = patches.size()[0];
+        let own = match self.pos_embed {
+            PositionEmbedding::Learned(slot) => parameters.tensor(slot),
+            PositionEmbedding::Fixed(slot) => parameters.buffer(slot),
+        };
+        let positions = positions::resample(own, self.grid, self.patches.grid(images));
+        let mut parts: Vec<Tensor> =
+            self.tokens.iter().map(|&token| parameters.tensor(token).expand([batch, -1, -1], false)).collect();
+        if self.token_positions {
+            parts.push(patches);
+            return Tensor::cat(&parts, 1).g_add_(&positions);
+        }
+        parts.push(patches + positions);
+        Tensor::cat(&parts, 1)
     }
 
-    /// The dropout before the classifiers, where there is any.
-    pub fn dropout(&self) -> Option<Dropout> {
-        let (heads, features) = (self.heads.len(), self.width as usize);
-        (self.dropout_rate > 0.0).then_some(Dropout { rate: self.dropout_rate, heads, features })
+    /// What each classifier looks at, `(N, D)`, of the last block's output: `(N, T + L, D)`, or `(N, T, D)` where tokens are
+    /// classified.
+    fn features(&self, parameters: &Parameters, x: &Tensor) -> Vec<Tensor> {
+        let tokens = self.tokens.len() as i64;
+        if self.pool == Pool::Mean {
+            let patches = x.narrow(1, tokens, x.size()[1] - tokens);
+            return vec![self.norm.forward(parameters, &patches.mean_dim(1, false, None::<Kind>))];
+        }
+        self.norm.forward(parameters, x).unbind(1)
     }
+}
 
-    /// `(N, 3, H, W)` to the logits of the class head and of the distillation head, where there is one.
-    ///
-    /// Without `masks` nothing is left out.
-    pub fn forward(&self, parameters: &Parameters, images: &Tensor, masks: Option<&Masks>) -> (Tensor, Option<Tensor>) {
+impl Network for Vit {
+    fn forward(&self, parameters: &Parameters, images: &Tensor, masks: Option<&Masks>) -> (Tensor, Option<Tensor>) {
         let mut x = self.embed(parameters, images);
         let all = x.size()[1];
         let last = self.blocks.len() - 1;
         for (index, block) in self.blocks.iter().enumerate() {
-            // Only the tokens are read in the end, so the last block does not compute its other outputs.
-            let kept = if index == last { self.tokens.len() as i64 } else { all };
-            let drops = [0, 1].map(|branch| self.drop_path_mask(masks, 2 * index + branch));
+            // Where only the tokens are read in the end, the last block does not compute its other outputs.
+            let kept = if index == last && self.pool == Pool::Token { self.tokens.len() as i64 } else { all };
+            let drops = [0, 1].map(|branch| Masks::of_drop_path(masks, &self.drop_path_rates, 2 * index + branch));
             x = block.forward(parameters, &x, kept, drops);
         }
-        let features = self.norm.forward(parameters, &x); // (N, T, D)
-        let mut logits = self.heads.iter().enumerate().map(|(index, head)| {
-            let token = features.select(1, index as i64); // (N, D)
-            match self.dropout_mask(masks, index) {
-                Some(mask) => head.forward(parameters, &(token * mask)),
-                None => head.forward(parameters, &token),
-            }
+        let features = self.features(parameters, &x);
+        let mut logits = self.heads.iter().zip(features).enumerate().map(|(index, (head, features))| {
+            head.forward(parameters, &Masks::drop_features(masks, self.dropout_rate, index, features))
         });
         (logits.next().expect("there is a class head"), logits.next())
     }
 
-    /// `(N, 3, H, W)` to `(N, T + L, D)`: tokens before patches, position embeddings added to all.
-    fn embed(&self, parameters: &Parameters, images: &Tensor) -> Tensor {
-        let (batch, _, height, width) = images.size4().expect("images (N, 3, H, W)");
-        let patches = self.patches.forward(parameters, images); // (N, L, D)
-        let positions = self.positions(parameters, height / self.patches.side, width / self.patches.side);
-        let mut parts: Vec<Tensor> =
-            self.tokens.iter().map(|&token| parameters.tensor(token).expand([batch, -1, -1], false)).collect();
-        parts.push(patches);
-        Tensor::cat(&parts, 1).g_add_(&positions)
+    fn drop_path_rates(&self) -> &[f64] {
+        &self.drop_path_rates
     }
 
-    /// The position embeddings `(1, T + L, D)` for `rows` × `columns` patches: where those are not the model's own, its
-    /// own resampled by an antialiased cubic, as timm's `resample_abs_pos_embed`. Gradients reach the model's own.
-    fn positions(&self, parameters: &Parameters, rows: i64, columns: i64) -> Tensor {
-        let own = parameters.tensor(self.pos_embed);
-        if (rows, columns) == (self.grid, self.grid) {
-            return own.shallow_clone();
-        }
-        let tokens = self.tokens.len() as i64;
-        let grid = own.narrow(1, tokens, self.grid * self.grid).reshape([1, self.grid, self.grid, self.width]);
-        let planes = grid.permute([0, 3, 1, 2]).contiguous(); // (1, D, H, W)
-        let kind = planes.kind();
-        let precise = if kind == Kind::Double { kind } else { Kind::Float };
-        let resampled =
-            planes.to_kind(precise).internal_upsample_bicubic2d_aa([rows, columns], false, None::<f64>, None::<f64>);
-        let patches = resampled.to_kind(kind).permute([0, 2, 3, 1]).reshape([1, rows * columns, self.width]);
-        Tensor::cat(&[own.narrow(1, 0, tokens), patches], 1)
+    fn dropout(&self) -> Option<Dropout> {
+        let (heads, features) = (self.heads.len(), self.width as usize);
+        (self.dropout_rate > 0.0).then_some(Dropout { rate: self.dropout_rate, heads, features })
     }
+}
 
-    /// The mask of one drop-path, `(N)`, where its rate is above zero.
-    fn drop_path_mask(&self, masks: Option<&Masks>, drop: usize) -> Option<Tensor> {
-        let masks = masks.filter(|_| self.drop_path_rates[drop] > 0.0)?;
-        let all = masks.drop_path.as_ref().expect("training with drop-path needs Masks::drop_path");
-        Some(all.select(0, drop as i64))
-    }
-
-    /// The mask of the features of one head, `(N, D)`, where they are dropped out.
-    fn dropout_mask(&self, masks: Option<&Masks>, head: usize) -> Option<Tensor> {
-        let masks = masks.filter(|_| self.dropout_rate > 0.0)?;
-        let all = masks.dropout.as_ref().expect("training with dropout needs Masks::dropout");
-        Some(all.select(0, head as i64))
-    }
+/// Position embeddings `(1, L, D)`, or `(1, T + L, D)` where tokens have some.
+enum PositionEmbedding {
+    Learned(Slot),
+    Fixed(BufferSlot),
 }
 
 /// A pre-norm transformer block.
 struct Block {
     norm1: LayerNorm,
     attn: Attention,
+    scale1: Option<Slot>, // (D)
     norm2: LayerNorm,
     mlp: Mlp,
+    scale2: Option<Slot>, // (D)
 }
 
 impl Block {
@@ -160,38 +178,16 @@ impl Block {
     fn forward(&self, parameters: &Parameters, x: &Tensor, kept: i64, drops: [Option<Tensor>; 2]) -> Tensor {
         let [drop1, drop2] = drops;
         let attended = self.attn.forward(parameters, &self.norm1.forward(parameters, x), kept);
-        let x = residual(&x.narrow(1, 0, kept), attended, drop1);
+        let x = residual(&x.narrow(1, 0, kept), scaled(parameters, self.scale1, attended), drop1);
         let mapped = self.mlp.forward(parameters, &self.norm2.forward(parameters, &x));
-        residual(&x, mapped, drop2)
+        residual(&x, scaled(parameters, self.scale2, mapped), drop2)
     }
 }
 
-/// Patches to features: a convolution whose stride is its kernel, done as one matrix product.
-struct PatchEmbedding {
-    side: i64,    // P
-    weight: Slot, // (D, 3, P, P)
-    bias: Slot,   // (D)
-}
-
-impl PatchEmbedding {
-    fn declare(declarations: &mut Declarations, name: &str, side: i64, width: i64) -> PatchEmbedding {
-        // timm leaves the convolution as PyTorch starts it.
-        let initial = Initial::convolution(3 * side * side);
-        PatchEmbedding {
-            side,
-            weight: declarations.weight(format!("{name}.proj.weight"), &[width, 3, side, side], initial),
-            bias: declarations.weight(format!("{name}.proj.bias"), &[width], initial),
-        }
-    }
-
-    /// `(N, 3, H, W)` to `(N, L, D)`, row after row.
-    fn forward(&self, parameters: &Parameters, images: &Tensor) -> Tensor {
-        let (n, channels, height, width) = images.size4().expect("images (N, 3, H, W)");
-        let (rows, columns) = (height / self.side, width / self.side);
-        let patches = images
-            .reshape([n, channels, rows, self.side, columns, self.side])
-            .permute([0, 2, 4, 1, 3, 5])
-            .reshape([n, rows * columns, channels * self.side * self.side]);
-        patches.linear(&parameters.tensor(self.weight).flatten(1, -1), Some(parameters.tensor(self.bias)))
+/// What a branch adds, by feature times its scale where it has one.
+fn scaled(parameters: &Parameters, scale: Option<Slot>, branch: Tensor) -> Tensor {
+    match scale {
+        Some(scale) => branch * parameters.tensor(scale),
+        None => branch,
     }
 }

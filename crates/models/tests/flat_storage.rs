@@ -1,30 +1,29 @@
 //! Parameters lie in flat buffers, and backward writes their gradients there in place.
 
 use plan::config::DecayRule;
-use plan::models::{ActivationSpec, ModelSpec, VitSpec};
+use plan::models::{Activations, Architecture, ModelSpec, VitSpec};
 use random::Key;
 use tch::{Device, Kind, Tensor};
 
-use models::{Masks, Mode, Model, ModelError};
+use models::{Grouping, Masks, Mode, Model, ModelError};
 
-fn spec(activation: activations::Activation) -> VitSpec {
-    VitSpec {
+fn spec(activation: activations::Activation) -> ModelSpec {
+    ModelSpec {
         image_size: 8,
-        patch_size: 4,
-        embed_dim: 12,
-        depth: 2,
-        num_heads: 3,
-        mlp_ratio: 2.0,
         num_classes: 5,
-        distilled: true,
         drop_path: 0.0,
         drop: 0.0,
-        activation: ActivationSpec::reference(activation),
+        activations: Activations::reference(activation),
+        architecture: Architecture::Vit(vit()),
     }
 }
 
+fn vit() -> VitSpec {
+    VitSpec { patch_size: 4, depth: 2, mlp_ratio: 2.0, distilled: true, ..VitSpec::new(12, 3) }
+}
+
 fn model(rule: DecayRule, seed: u64) -> Model {
-    let spec = ModelSpec::Vit(spec(activations::Activation::CrRelu));
+    let spec = spec(activations::Activation::CrRelu);
     Model::with_kind(&spec, rule, Key::root(seed), Device::Cpu, Kind::Double).expect("a small model")
 }
 
@@ -104,8 +103,8 @@ fn groups_follow_the_rule_of_decay() {
     assert_eq!(all.parameters().groups().len(), 1);
 
     let mut spec = spec(activations::Activation::CrRelu);
-    spec.activation.decay = Some(false);
-    let spared = Model::new(&ModelSpec::Vit(spec), DecayRule::All, Key::root(0), Device::Cpu).expect("a small model");
+    spec.activations.default.decay = Some(false);
+    let spared = Model::new(&spec, DecayRule::All, Key::root(0), Device::Cpu).expect("a small model");
     let without_decay = spared.parameters().iter().filter(|parameter| !decays(&spared, &parameter.name));
     let names: Vec<&str> = without_decay.map(|parameter| parameter.name.as_str()).collect();
     assert_eq!(names, ["blocks.0.mlp.act.epsilon", "blocks.1.mlp.act.epsilon"]);
@@ -191,23 +190,47 @@ fn what_does_not_fit_is_named_and_changes_nothing() {
 
 #[test]
 fn sizes_that_do_not_fit_are_refused() {
-    let refused = |change: fn(&mut VitSpec)| {
-        let mut spec = spec(activations::Activation::Gelu);
-        change(&mut spec);
-        let model = Model::new(&ModelSpec::Vit(spec), DecayRule::All, Key::root(0), Device::Cpu);
+    let refused = |change: fn(&mut ModelSpec, &mut VitSpec)| {
+        let (mut spec, mut vit) = (spec(activations::Activation::Gelu), vit());
+        change(&mut spec, &mut vit);
+        spec.architecture = Architecture::Vit(vit);
+        let model = Model::new(&spec, DecayRule::All, Key::root(0), Device::Cpu);
         model.err().expect("a refusal").to_string()
     };
-    assert!(refused(|spec| spec.patch_size = 3).contains("image size 8 is no multiple of patch size 3"));
-    assert!(refused(|spec| spec.num_heads = 5).contains("width 12 is no multiple of 5 heads"));
-    assert!(refused(|spec| spec.depth = 0).contains("at least 1"));
-    assert!(refused(|spec| spec.drop = 1.0).contains("drop must be"));
+    assert!(refused(|_, vit| vit.patch_size = 3).contains("image size 8 is no multiple of patch size 3"));
+    assert!(refused(|_, vit| vit.num_heads = 5).contains("width 12 is no multiple of 5 heads"));
+    assert!(refused(|_, vit| vit.depth = 0).contains("at least 1"));
+    assert!(refused(|spec, _| spec.drop = 1.0).contains("drop must be"));
+}
+
+/// timm's `param_groups_layer_decay(model, layer_decay=0.5)` over the layers stem, two blocks, classifiers.
+#[test]
+fn each_layer_learns_at_its_own_rate() {
+    let grouping = Grouping { decay: DecayRule::Matrices, layer_decay: 0.5 };
+    let model = Model::new(&spec(activations::Activation::CrRelu), grouping, Key::root(0), Device::Cpu);
+    let model = model.expect("a small model");
+    let parameters = model.parameters();
+    assert_eq!(parameters.groups().len(), 8);
+    for (name, scale) in [
+        ("cls_token", 0.125),
+        ("patch_embed.proj.weight", 0.125),
+        ("blocks.0.mlp.act.epsilon", 0.25),
+        ("blocks.1.attn.qkv.weight", 0.5),
+        ("norm.weight", 0.5),
+        ("head_dist.weight", 1.0),
+    ] {
+        let parameter = parameters.get(name).expect("a parameter of the model");
+        assert_eq!(parameters.groups()[parameter.group].lr_scale, scale, "{name}");
+    }
+    let plain = Model::new(&spec(activations::Activation::CrRelu), DecayRule::Matrices, Key::root(0), Device::Cpu);
+    assert_eq!(plain.expect("a small model").parameters().hash(), parameters.hash());
 }
 
 #[test]
 fn dropout_scales_the_features_before_each_classifier() {
     let mut spec = spec(activations::Activation::Gelu);
     spec.drop = 0.5;
-    let model = Model::with_kind(&ModelSpec::Vit(spec), DecayRule::All, Key::root(0), Device::Cpu, Kind::Double);
+    let model = Model::with_kind(&spec, DecayRule::All, Key::root(0), Device::Cpu, Kind::Double);
     let model = model.expect("a small model");
     let dropout = model.dropout().expect("a rate above zero");
     let shape = [dropout.heads as i64, 2, dropout.features as i64];

@@ -2,10 +2,14 @@
 
 use models::{Masks, Mode, Model};
 use plan::config::DecayRule;
-use plan::models::{ActivationSpec, ModelSpec, VitSpec};
+use plan::models::{Activations, Architecture, ModelSpec, VitSpec};
 use random::Key;
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor, no_grad};
+
+mod formula;
+
+use formula::{IMAGES, LOGITS, fill};
 
 #[derive(Deserialize)]
 struct Reference {
@@ -21,30 +25,15 @@ struct Case {
     first: Vec<f64>,
 }
 
-/// The formula of the script, element by element.
-fn fill(shape: &[i64], seed: u64, middle: f64, reach: f64) -> Tensor {
-    let element = |i: u64| {
-        let hash = (2_654_435_761 * i + 40_503 * i * i + 2_246_822_519 * seed) % (1 << 32);
-        middle + reach * (2.0 * (hash as f64 / (1u64 << 32) as f64) - 1.0)
-    };
-    let values: Vec<f64> = (0..shape.iter().product::<i64>() as u64).map(element).collect();
-    Tensor::from_slice(&values).view(shape)
-}
-
 fn build(distilled: bool, kind: Kind) -> Model {
-    let spec = ModelSpec::Vit(VitSpec {
+    let spec = ModelSpec {
         image_size: 16,
-        patch_size: 4,
-        embed_dim: 24,
-        depth: 3,
-        num_heads: 3,
-        mlp_ratio: 4.0,
         num_classes: 7,
-        distilled,
         drop_path: 0.0,
         drop: 0.0,
-        activation: ActivationSpec::reference(activations::Activation::Gelu),
-    });
+        activations: Activations::reference(activations::Activation::Gelu),
+        architecture: Architecture::Vit(VitSpec { patch_size: 4, depth: 3, distilled, ..VitSpec::new(24, 3) }),
+    };
     let model = Model::with_kind(&spec, DecayRule::Matrices, Key::root(0), Device::Cpu, kind).expect("a small model");
     for (seed, parameter) in (1..).zip(model.parameters().iter()) {
         let scale = parameter.name.contains("norm") && parameter.name.ends_with("weight");
@@ -71,14 +60,14 @@ fn logits_and_gradients_at_other_sizes_are_timms() {
     for (case, kind) in cases.iter().flat_map(|case| [(case, Kind::Float), (case, Kind::Double)]) {
         let what = format!("{} pixels, distilled {}, {kind:?}", case.size, case.distilled);
         let model = build(case.distilled, kind);
-        let images = fill(&[2, 3, case.size, case.size], 1000, 0.0, 2.0).to_kind(kind);
+        let images = fill(&[2, 3, case.size, case.size], IMAGES, 0.0, 2.0).to_kind(kind);
         near(&model.forward(&images, Mode::Evaluate).logits, &case.logits, &what);
         let output = model.forward(&images, Mode::Train { masks: &Masks::default() });
         let logits = match output.distilled {
             Some(distilled) => (output.logits + distilled) / 2.0,
             None => output.logits,
         };
-        (&logits * fill(&logits.size(), 2000, 0.0, 1.0).to_kind(kind)).sum(kind).backward();
+        (&logits * fill(&logits.size(), LOGITS[0], 0.0, 1.0).to_kind(kind)).sum(kind).backward();
         let gradient = model.parameters().get("pos_embed").expect("a ViT has it").tensor.grad();
         near(&gradient.norm(), &[case.norm], &what);
         near(&gradient, &case.first, &what);

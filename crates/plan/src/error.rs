@@ -102,7 +102,7 @@ impl fmt::Display for Place {
 }
 
 /// Up to three of `names` that look like `name`, best first.
-pub(crate) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut near: Vec<(f64, &str)> = names
         .into_iter()
         .map(|candidate| {

@@ -17,13 +17,16 @@ pub mod config;
 mod error;
 mod learning_rate;
 mod load;
+mod memory;
 pub mod models;
+pub mod recipes;
 mod resolve;
 mod schema;
 
 pub use config::Config;
-pub use error::{ConfigError, Place};
-pub use learning_rate::WarmupCosine;
+pub use error::{ConfigError, Place, nearest};
+pub use learning_rate::{Curve, Shape};
 pub use load::{load, parse};
+pub use memory::Memory;
 pub use resolve::{DataFacts, Every, Plan};
 pub use schema::{Key, Kind};

@@ -5,7 +5,7 @@ use std::path::Path;
 use toml::{Table, Value};
 use toml_edit::{Document, Item, TableLike};
 
-use crate::config::{Activation, Config, Origins, REQUIRED, SECTIONS, TOP_LEVEL};
+use crate::config::{Activation, Activations, Config, Origins, REQUIRED, SECTIONS, TOP_LEVEL};
 use crate::error::{ConfigError, Place, nearest};
 use crate::schema::{Key, Kind};
 
@@ -88,12 +88,14 @@ impl Draft {
 
     /// `activation = "gelu"` means `activation = { name = "gelu" }`; one spelling is enough from here on.
     fn spell_out_activation(&mut self) {
-        let Some(activation) = self.table.get_mut("model").and_then(|model| model.get_mut("activation")) else {
-            return;
-        };
-        if activation.is_str() {
-            let name = std::mem::replace(activation, Value::Table(Table::new()));
-            activation.as_table_mut().expect("just made").insert("name".to_owned(), name);
+        for section in ["model", "distillation"] {
+            let Some(activation) = self.table.get_mut(section).and_then(|section| section.get_mut("activation")) else {
+                continue;
+            };
+            spell_out(activation);
+            if let Some(layers) = layered(activation) {
+                layers.iter_mut().for_each(|(_, activation)| spell_out(activation));
+            }
         }
     }
 
@@ -146,6 +148,19 @@ impl Draft {
     }
 }
 
+/// `"gelu"` becomes `{ name = "gelu" }`.
+fn spell_out(activation: &mut Value) {
+    if activation.is_str() {
+        let name = std::mem::replace(activation, Value::Table(Table::new()));
+        activation.as_table_mut().expect("just made").insert("name".to_owned(), name);
+    }
+}
+
+/// The entries of an activation that differs from layer to layer.
+fn layered(activation: &mut Value) -> Option<&mut Table> {
+    activation.as_table_mut().filter(|table| table.contains_key(Activations::DEFAULT))
+}
+
 fn check_section(section: &str, keys: &[Key], value: &mut Value, origins: &Origins, errors: &mut Vec<ConfigError>) {
     let found = describe(value);
     let Some(table) = value.as_table_mut() else {
@@ -168,7 +183,18 @@ fn check_value(key: &Key, whole: &str, value: &mut Value, origins: &Origins, err
         *value = Value::String(text.to_owned());
     }
     if let (Kind::Activation, true) = (key.kind, value.is_table()) {
-        return check_section(whole, Activation::KEYS, value, origins, errors);
+        let Some(layers) = layered(value) else {
+            return check_section(whole, Activation::KEYS, value, origins, errors);
+        };
+        for (layers, value) in layers.iter_mut() {
+            let whole = format!("{whole}.{layers}");
+            if value.is_table() {
+                check_section(&whole, Activation::KEYS, value, origins, errors);
+            } else {
+                errors.push(bad(origins.place(&whole), &whole, key.kind.expected(), describe(value), Vec::new()));
+            }
+        }
+        return;
     }
     if !key.kind.accepts(value) {
         let near = nearest(value.as_str().unwrap_or_default(), key.kind.names());

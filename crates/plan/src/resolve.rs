@@ -1,8 +1,8 @@
 //! From a config, the facts of the data and the number of ranks to steps and batches: the one place where epochs end.
 
-use crate::config::{Config, multiples_near};
+use crate::config::{Config, DecayShape, ScheduleName, multiples_near};
 use crate::error::ConfigError;
-use crate::learning_rate::WarmupCosine;
+use crate::learning_rate::{Curve, Shape};
 use crate::models::{self, ModelSpec};
 
 /// What a plan needs to know of the data.
@@ -10,14 +10,32 @@ use crate::models::{self, ModelSpec};
 pub struct DataFacts {
     /// Images of the training split, after `data.subset`.
     pub train_samples: u64,
-    /// Images of the validation split.
+    /// Images of the validation split, after `data.val_subset`.
     pub val_samples: u64,
     /// Classes.
     pub num_classes: usize,
 }
 
+impl DataFacts {
+    /// What `config` expects of its data, which need not be at hand; `None` unless it says all of it.
+    pub fn expected(config: &Config) -> Option<DataFacts> {
+        let data = &config.data;
+        let part = |all: u64, subset: usize| if subset == 0 { all } else { all.min(subset as u64) };
+        Some(DataFacts {
+            train_samples: part(data.expect_train?, data.subset),
+            val_samples: part(data.expect_val?, data.val_subset),
+            num_classes: data.expect_classes?,
+        })
+    }
+}
+
 /// Keeps 0.3 epochs of 1000 samples at 300 of them, though 0.3 is no binary fraction.
 const STEP_ALLOWANCE: f64 = 1e-9;
+/// Epochs between the drops of "step" where the config does not say, and what they multiply the learning rate by.
+const DROP_EPOCHS: f64 = 30.0;
+const DROP_FACTOR: f64 = 0.1;
+/// The share of what follows the warm-up in which "wsd" falls where the config does not say, as in timm.
+const WSD_DECAY_SHARE: f64 = 0.2;
 
 /// Something that happens again and again, and always after the last step.
 ///
@@ -44,6 +62,8 @@ pub struct Plan {
     pub world_size: usize,
     /// What to build.
     pub model: ModelSpec,
+    /// The teacher to build, where there is one.
+    pub teacher: Option<ModelSpec>,
     /// Steps that the run takes: those of the curve, or `schedule.max_steps` where that is less.
     pub total_steps: u64,
     /// Steps of the learning-rate curve: ceil(epochs · samples / batch).
@@ -79,10 +99,15 @@ impl Plan {
             let found = format!("{} images of {} classes", facts.train_samples, facts.num_classes);
             return Err(config.bad_value("data.path", "a data set with images to train on".to_owned(), found));
         }
+        check_expectations(&config, facts)?;
         let (global_batch, accumulation) = (config.train.batch_size, config.train.accumulation);
         check_shares(&config, world_size)?;
         check_groups(&config, global_batch / world_size / accumulation)?;
-        let model = models::configured(&config.model, facts.num_classes).map_err(|bad| config.bad_model(bad))?;
+        check_threshold(&config, facts.num_classes)?;
+        let model =
+            models::configured(&config.model, facts.num_classes).map_err(|bad| config.bad_model("model", bad))?;
+        check_statistics(&config, &model, global_batch / world_size / accumulation)?;
+        let teacher = resolve_teacher(&config, &model, facts.num_classes)?;
 
         let steps = |epochs: f64| epochs * facts.train_samples as f64 / global_batch as f64;
         let curve_steps = ((steps(config.schedule.epochs) - STEP_ALLOWANCE).ceil() as u64).max(1);
@@ -101,6 +126,7 @@ impl Plan {
             facts,
             world_size,
             model,
+            teacher,
             total_steps,
             curve_steps,
             warmup_steps,
@@ -120,14 +146,37 @@ impl Plan {
         self.curve().at(step)
     }
 
-    /// The whole learning-rate curve.
-    pub fn curve(&self) -> WarmupCosine {
-        WarmupCosine {
-            start: self.config.schedule.warmup_learning_rate,
-            peak: self.config.optimizer.learning_rate,
-            end: self.config.schedule.final_learning_rate,
+    /// The whole learning-rate curve, scaled to the batch.
+    pub fn curve(&self) -> Curve {
+        let (optimizer, schedule) = (&self.config.optimizer, &self.config.schedule);
+        let factor = optimizer.scale_factor(self.global_batch);
+        let at_ends = if optimizer.scale_ends { factor } else { 1.0 };
+        let end = schedule.final_learning_rate() * at_ends;
+        let steps = |epochs: f64| epochs * self.steps_per_epoch();
+        let shape = match schedule.name {
+            ScheduleName::Cosine => Shape::Cosine { end },
+            ScheduleName::Linear => Shape::Linear { end },
+            ScheduleName::Constant => Shape::Constant,
+            ScheduleName::Step => Shape::Step {
+                every_steps: steps(schedule.decay_epochs.unwrap_or(DROP_EPOCHS)),
+                factor: schedule.decay_rate.unwrap_or(DROP_FACTOR),
+            },
+            ScheduleName::Wsd => {
+                let rest = self.curve_steps - self.warmup_steps;
+                let decay = schedule.decay_epochs.map_or(WSD_DECAY_SHARE * rest as f64, steps);
+                Shape::WarmupStableDecay {
+                    end,
+                    decay_steps: (decay.round() as u64).clamp(1, rest.max(1)),
+                    decay: schedule.decay_shape.unwrap_or(DecayShape::OneMinusSqrt),
+                }
+            }
+        };
+        Curve {
+            start: schedule.warmup_learning_rate * at_ends,
+            peak: optimizer.learning_rate * factor,
             warmup_steps: self.warmup_steps,
             total_steps: self.curve_steps,
+            shape,
         }
     }
 
@@ -149,6 +198,24 @@ impl Every {
         let times = |step: u64| (step as f64 / self.steps + STEP_ALLOWANCE).floor();
         step > 0 && (step == self.total || (self.steps > 0.0 && times(step) > times(step - 1)))
     }
+}
+
+/// Checks that the data is what the config expects.
+fn check_expectations(config: &Config, facts: DataFacts) -> Result<(), ConfigError> {
+    let data = &config.data;
+    let train = data.expect_train.filter(|_| data.subset == 0);
+    let val = data.expect_val.filter(|_| data.val_subset == 0);
+    for (key, expected, found) in [
+        ("expect_train", train, facts.train_samples),
+        ("expect_val", val, facts.val_samples),
+        ("expect_classes", data.expect_classes.map(|n| n as u64), facts.num_classes as u64),
+    ] {
+        if let Some(expected) = expected.filter(|&expected| expected != found) {
+            let must = format!("the {found} that the data in {} has, or absent", data.path.display());
+            return Err(config.bad_value(&format!("data.{key}"), must, expected.to_string()));
+        }
+    }
+    Ok(())
 }
 
 /// Checks that the batch falls into equal micro-batches.
@@ -179,4 +246,54 @@ fn check_groups(config: &Config, micro_batch: usize) -> Result<(), ConfigError> 
     };
     let expected = format!("even and a divisor of the micro-batch of {micro_batch} images; {remedy}");
     Err(config.bad_value("augment.mix_group", expected, group.to_string()))
+}
+
+/// One value has no variance: where BatchNorm takes its statistics of one value an image, a micro-batch has two images.
+fn check_statistics(config: &Config, model: &ModelSpec, micro_batch: usize) -> Result<(), ConfigError> {
+    let family = model.architecture.family();
+    match sides(config, model).find(|side| family.values_of_a_statistic(*side).is_some_and(|n| n * micro_batch < 2)) {
+        None => Ok(()),
+        Some(side) => {
+            let expected = format!(
+                "at least 2 for each rank and each of `train.accumulation`: of an image of {side} pixels, {} leaves \
+                 BatchNorm one value to take its statistics of",
+                config.model.name
+            );
+            Err(config.bad_value("train.batch_size", expected, config.train.batch_size.to_string()))
+        }
+    }
+}
+
+/// The sizes of training images.
+fn sides<'a>(config: &'a Config, model: &ModelSpec) -> impl Iterator<Item = usize> + use<'a> {
+    std::iter::once(model.image_size).chain(config.augment.sizes.iter().map(|(_, side)| *side as usize))
+}
+
+/// Smoothing gives every class a target of smoothing over classes: a threshold below that would make all of them 1.
+fn check_threshold(config: &Config, num_classes: usize) -> Result<(), ConfigError> {
+    let floor = config.loss.smoothing / num_classes as f64;
+    match config.loss.target_threshold {
+        Some(threshold) if threshold < floor => {
+            let expected = format!("at least {floor}, to which `loss.smoothing` raises the target of every class");
+            Err(config.bad_value("loss.target_threshold", expected, threshold.to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The teacher, which must take the images that the model takes.
+fn resolve_teacher(config: &Config, model: &ModelSpec, num_classes: usize) -> Result<Option<ModelSpec>, ConfigError> {
+    let Some(described) = config.distillation.model() else { return Ok(None) };
+    let teacher = models::configured(&described, num_classes).map_err(|bad| {
+        let key = if bad.key == "name" { "teacher".to_owned() } else { bad.key };
+        config.bad_model("distillation", models::BadModel { key, ..bad })
+    })?;
+    let patch = teacher.stride();
+    match sides(config, model).find(|side| !side.is_multiple_of(patch)) {
+        None => Ok(Some(teacher)),
+        Some(side) => {
+            let expected = format!("a model whose stride divides the {side} pixels of the images");
+            Err(config.bad_value("distillation.teacher", expected, format!("{} with {patch}", described.name)))
+        }
+    }
 }

@@ -62,6 +62,23 @@ fn mistakes_in_the_file_name_line_key_and_remedy() {
         ("\"crrelu\"", "{ nme = \"gelu\" }", &["x.toml:6", "`model.activation.nme`", "`model.activation.name`?"]),
         ("\"crrelu\"", "7", &["x.toml:6", "`model.activation`", "or a table", "found 7"]),
         ("\"crrelu\"", "{ epsilon = 1000 }", &["x.toml:6", "`model.activation.epsilon`", "from -100 to 100"]),
+        (
+            "\"crrelu\"",
+            "{ default = \"gelu\", \"blocks.12-13\" = \"crrelu\" }",
+            &["x.toml:6", "`model.activation.blocks.12-13`", "layers of the model", "blocks.0-11"],
+        ),
+        ("\"crrelu\"", "{ default = \"gelu\", \"block.1-2\" = \"crrelu\" }", &["x.toml:6", "did you mean `blocks.1`"]),
+        (
+            "\"crrelu\"",
+            "{ default = \"gelu\", \"blocks.1-2\" = \"crrelu\", \"blocks.2\" = \"relu\" }",
+            &["x.toml:6", "no other entry", "blocks.2.mlp.act"],
+        ),
+        (
+            "\"crrelu\"",
+            "{ default = \"gelu\", \"blocks.1\" = { name = \"crelu\" } }",
+            &["x.toml:6", "`model.activation.blocks.1.name`", "did you mean `crrelu`"],
+        ),
+        ("\"crrelu\"", "{ default = \"gelu\", \"blocks.1\" = 3 }", &["x.toml:6", "or a table", "found 3"]),
         ("[train]\n", "[train]\nbatch_size = 3\n", &["x.toml:9", "not TOML", "duplicate key"]),
         ("= 64", "= ", &["x.toml:8", "not TOML"]),
         ("[train]\nbatch_size", "train", &["x.toml:", "`model.train`"]),
@@ -111,6 +128,26 @@ fn values_that_do_not_fit_each_other_are_found_before_a_run() {
     let cases: &[(&[&str], &[&str])] = &[
         (&["model.patch_size=15"], &["--set model.patch_size=15", "a divisor of the image size 224", "14 or 16"]),
         (&["model.image_size=30"], &["--set model.image_size=30", "`model.image_size`", "multiple of", "16"]),
+        (&["model.name=resnet18", "model.depth=3"], &["--set model.depth=3", "no ResNet has it", "found 3"]),
+        (
+            &["model.name=resnet18", "model.activation={ default = 'relu', 'blocks.1' = 'crrelu' }"],
+            &["`model.activation.blocks.1`", "act1, layer1.0-1, layer2.0-1, layer3.0-1, layer4.0-1"],
+        ),
+        (
+            &["model.name=tnt_s_patch16_224", "model.patch_size=14"],
+            &["--set model.patch_size=14", "a multiple of 4", "4 × 4 pixels"],
+        ),
+        (
+            &["model.name=swin_tiny_patch4_window7_224", "model.depth=3"],
+            &["--set model.depth=3", "absent, since no Swin has it to change"],
+        ),
+        (&["model.class_token=false"], &["--set model.class_token=false", "unless `model.pool` is \"avg\""]),
+        (
+            &["model.name=deit_tiny_distilled_patch16_224", "model.pool=avg"],
+            &["--set model.pool=avg", "since the model is distilled"],
+        ),
+        (&["model.positions=sincos2d", "model.embed_dim=6"], &["`model.embed_dim`", "a multiple of 4 from 8 on"]),
+        (&["model.window_size=7"], &["--set model.window_size=7", "no ViT has it"]),
         (&["model.num_heads=5"], &["--set model.num_heads=5", "a divisor of the width 192", "4 or 6"]),
         (&["model.embed_dim=100"], &["--set model.embed_dim=100", "multiple of", "num_heads 3"]),
         (
@@ -126,6 +163,78 @@ fn values_that_do_not_fit_each_other_are_found_before_a_run() {
     ];
     for (sets, parts) in cases {
         assert_says(&error_of(GOOD, sets), parts);
+    }
+}
+
+#[test]
+fn keys_that_the_choice_made_has_not_are_refused() {
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["optimizer.name=adamv"], &["`optimizer.name`", "did you mean `adamw`"]),
+        (&["schedule.name=cosin"], &["`schedule.name`", "did you mean `cosine`"]),
+        (&["loss.name=cross_entropy"], &["`loss.name`", "did you mean `cross-entropy`"]),
+        (&["optimizer.momentum=0.9"], &["--set optimizer.momentum=0.9", "\"adamw\" has no", "\"sgd\" or \"muon\""]),
+        (&["optimizer.name=sgd", "optimizer.eps=1e-8"], &["`optimizer.eps`", "\"sgd\" has no", "\"lamb\""]),
+        (&["optimizer.name=lion", "optimizer.max_grad_norm=1"], &["`optimizer.max_grad_norm`", "only \"lamb\" has"]),
+        (
+            &["optimizer.name=sgd", "optimizer.nesterov=true", "optimizer.momentum=0"],
+            &["`optimizer.nesterov`", "no momentum"],
+        ),
+        (&["optimizer.base_batch=256"], &["`optimizer.base_batch`", "optimizer.scale", "\"linear\""]),
+        (&["optimizer.scale_ends=true"], &["`optimizer.scale_ends`", "optimizer.scale"]),
+        (
+            &["optimizer.clip_norm=1", "optimizer.clip_adaptive=0.01"],
+            &["`optimizer.clip_adaptive`", "in one way", "optimizer.clip_norm"],
+        ),
+        (
+            &["schedule.name=constant", "schedule.final_learning_rate=0"],
+            &["`schedule.final_learning_rate`", "\"constant\" has no", "\"cosine\" or \"linear\" or \"wsd\""],
+        ),
+        (&["schedule.decay_epochs=3"], &["`schedule.decay_epochs`", "\"step\" or \"wsd\""]),
+        (&["schedule.decay_rate=0.1"], &["`schedule.decay_rate`", "only \"step\" has"]),
+        (&["schedule.decay_shape=linear"], &["`schedule.decay_shape`", "only \"wsd\" has"]),
+        (&["schedule.name=wsd", "schedule.decay_epochs=96"], &["`schedule.decay_epochs`", "at most 95"]),
+        (&["loss.target_threshold=0"], &["`loss.target_threshold`", "only \"bce\" has"]),
+        (&["loss.sum_classes=false"], &["`loss.sum_classes`", "only \"bce\" has"]),
+        (&["distillation.kind=hard"], &["`distillation.teacher`", "name of a model", "found nothing"]),
+        (&["distillation.teacher=deit_tny_patch16_224"], &["`distillation.teacher`", "`deit_tiny_patch16_224`"]),
+        (
+            &["distillation.kind=soft", "distillation.teacher=vit_tiny_patch16_224"],
+            &["`distillation.weights`", "safetensors"],
+        ),
+        (
+            &["distillation={ kind = 'hard', teacher = 'vit_tiny_patch16_224', weights = 'x', tau = 2 }"],
+            &["`distillation.tau`", "only \"soft\" has"],
+        ),
+    ];
+    for (sets, parts) in cases {
+        assert_says(&error_of(GOOD, sets), parts);
+    }
+}
+
+#[test]
+fn what_depends_on_the_classes_or_on_the_teacher_is_refused_with_the_plan() {
+    let facts = DataFacts { train_samples: 1000, val_samples: 10, num_classes: 10 };
+    let teacher = "distillation={ kind = 'hard', teacher = 'deit_tiny_patch16_224', weights = 'x'";
+    let cases: &[(&[&str], &[&str])] = &[
+        (
+            &["loss.name=bce", "loss.smoothing=0.1", "loss.target_threshold=0"],
+            &["`loss.target_threshold`", "at least 0.01", "loss.smoothing"],
+        ),
+        (
+            &["model.name=resnet18", "model.image_size=32", "train.accumulation=64"],
+            &["`train.batch_size`", "at least 2 for each rank", "32 pixels", "resnet18", "found 64"],
+        ),
+        (
+            &["model.name=resnet18", "train.accumulation=64", "augment.sizes=[[0, 96], [5, 16]]"],
+            &["`train.batch_size`", "16 pixels"],
+        ),
+        (&[&format!("{teacher}, num_heads = 5 }}")], &["distillation.num_heads", "a divisor of the width 192"]),
+        (&[&format!("{teacher}, patch_size = 32 }}"), "augment.sizes=[[0, 208]]"], &["divides the 208 pixels"]),
+    ];
+    for (sets, parts) in cases {
+        let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
+        let config = plan::parse(GOOD, Path::new("x.toml"), &sets).unwrap();
+        assert_says(&Plan::resolve(config, facts, 1).unwrap_err(), parts);
     }
 }
 

@@ -1,8 +1,10 @@
 //! Epochs become steps, batches become shares, and the learning rate is timm's.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use plan::{DataFacts, Every, Plan, WarmupCosine};
+use plan::{Curve, DataFacts, Every, Plan, Shape};
+use serde::Deserialize;
 
 fn resolve(sets: &[&str], train_samples: u64, world_size: usize) -> Plan {
     let mut all = vec!["data.path=x".to_owned(), "model.name=vit_tiny_patch16_224".to_owned()];
@@ -12,7 +14,7 @@ fn resolve(sets: &[&str], train_samples: u64, world_size: usize) -> Plan {
 }
 
 #[track_caller]
-fn assert_curve(curve: WarmupCosine, figures: &[(u64, f64)]) {
+fn assert_curve(curve: Curve, figures: &[(u64, f64)]) {
     for &(step, expected) in figures {
         let got = curve.at(step);
         assert!(
@@ -25,7 +27,8 @@ fn assert_curve(curve: WarmupCosine, figures: &[(u64, f64)]) {
 /// Figures of timm 1.0.31's `CosineLRScheduler(t_initial=1000, warmup_t=50, …, t_in_epochs=False, warmup_prefix=False)`.
 #[test]
 fn the_learning_rate_is_that_of_timm() {
-    let curve = WarmupCosine { start: 1e-6, peak: 2.5e-4, end: 1e-5, warmup_steps: 50, total_steps: 1000 };
+    let curve =
+        Curve { start: 1e-6, peak: 2.5e-4, warmup_steps: 50, total_steps: 1000, shape: Shape::Cosine { end: 1e-5 } };
     let figures = [
         (0, 1e-06),
         (1, 5.9799999999999995e-06),
@@ -40,7 +43,8 @@ fn the_learning_rate_is_that_of_timm() {
         (1500, 1e-05),
     ];
     assert_curve(curve, &figures);
-    let without_warmup = WarmupCosine { start: 1e-6, peak: 1e-3, end: 0.0, warmup_steps: 0, total_steps: 900 };
+    let without_warmup =
+        Curve { start: 1e-6, peak: 1e-3, warmup_steps: 0, total_steps: 900, shape: Shape::Cosine { end: 0.0 } };
     let figures = [(0, 0.001), (1, 0.0009999969538288952), (450, 0.0005), (899, 3.046171104803541e-09), (900, 0.0)];
     for (step, expected) in figures {
         assert!((without_warmup.at(step) - expected).abs() < 1e-18, "step {step}");
@@ -112,4 +116,55 @@ fn a_data_set_without_images_is_refused() {
     let facts = DataFacts { train_samples: 0, val_samples: 0, num_classes: 10 };
     let error = Plan::resolve(config, facts, 1).unwrap_err().to_string();
     assert!(error.contains("x.toml:1") && error.contains("0 images of 10 classes"), "{error}");
+}
+
+/// Figures of timm 1.0.31's schedulers per update, made by `bench/peers/training.py`.
+#[derive(Deserialize)]
+struct Figures {
+    steps: Vec<u64>,
+    curves: BTreeMap<String, Vec<f64>>,
+}
+
+#[test]
+fn every_schedule_is_that_of_timm() {
+    let figures: Figures = serde_json::from_str(include_str!("fixtures/schedules.json")).unwrap();
+    assert_eq!(figures.curves.len(), 6);
+    for (name, curve) in &figures.curves {
+        let mut sets: Vec<&str> = name.split(' ').collect();
+        sets.extend(["schedule.epochs=2", "schedule.warmup_epochs=0.2", "train.batch_size=10"]);
+        sets.extend(["optimizer.learning_rate=0.1", "schedule.warmup_learning_rate=1e-5"]);
+        if !name.contains("constant") && !name.contains("=step") {
+            sets.push("schedule.final_learning_rate=1e-3");
+        }
+        let plan = resolve(&sets, 1000, 1);
+        assert_eq!((plan.total_steps, plan.warmup_steps), (200, 20));
+        for (&step, &expected) in figures.steps.iter().zip(curve) {
+            let got = plan.learning_rate(step);
+            assert!((got - expected).abs() <= 1e-9 * expected, "{name}, step {step}: {got} where timm has {expected}");
+        }
+    }
+}
+
+#[test]
+fn the_batch_scales_the_learning_rate_as_deit_and_swin_do() {
+    let ends = |sets: &[&str]| {
+        let common = ["train.batch_size=1024", "optimizer.learning_rate=5e-4", "schedule.final_learning_rate=5e-6"];
+        let curve = resolve(&[&common[..], &["schedule.warmup_learning_rate=5e-7"], sets].concat(), 10_240, 1).curve();
+        let Shape::Cosine { end } = curve.shape else { panic!("{curve:?}") };
+        [curve.start, curve.peak, end]
+    };
+    assert_eq!(ends(&[]), [5e-7, 5e-4, 5e-6]);
+    assert_eq!(ends(&["optimizer.scale=linear"]), [5e-7, 1e-3, 5e-6]); // DeiT: the base batch is 512
+    assert_eq!(ends(&["optimizer.scale=linear", "optimizer.scale_ends=true"]), [1e-6, 1e-3, 1e-5]); // Swin
+    assert_eq!(ends(&["optimizer.scale=sqrt", "optimizer.base_batch=256"]), [5e-7, 1e-3, 5e-6]);
+}
+
+#[test]
+fn a_teacher_is_a_model_of_the_table_for_the_classes_of_the_data() {
+    let sets = ["distillation.kind=hard", "distillation.teacher=deit_tiny_patch16_224", "distillation.weights=t.st"];
+    let teacher = |more: &[&str]| resolve(&[&sets[..], more].concat(), 1000, 1).teacher;
+    let spec = teacher(&["distillation.activation=relu", "distillation.depth=3"]).expect("a teacher");
+    assert_eq!((spec.image_size, spec.num_classes), (224, 10));
+    assert_eq!(spec.activations.default.activation.name(), "relu");
+    assert_eq!(teacher(&["distillation.kind=none"]), None);
 }

@@ -11,6 +11,7 @@ pub(crate) mod orientation;
 mod photograph;
 pub(crate) mod probe;
 pub(crate) mod resample;
+mod single;
 #[cfg(test)]
 mod torchvision;
 mod transform;
@@ -22,4 +23,5 @@ pub use framing::{Border, Crop};
 pub use orientation::{Exif, Orientation};
 pub use probe::{Format, JpegKind, Probe};
 pub use resample::Filter;
+pub use single::SingleImages;
 pub use transform::{Pixels, Preparer, Transform};

@@ -40,17 +40,40 @@ pub(crate) fn open(
         Box::new(packed_train(&storage, &tar_of(&storage, train, TRAIN_TAR)?, cache.as_ref())?)
     };
     let classes: Arc<[String]> = train.classes().into();
-    let folder = root.join(validation);
-    let validation: Box<dyn Source> = if !folder.is_dir() {
-        packed_validation(&storage, &tar_of(&storage, validation, VAL_TAR)?, classes, cache.as_ref())?
-    } else if let Some(source) = flat_validation(&storage, validation, &classes)? {
-        source
-    } else {
-        let source = ImageFolder::open(&folder, cache.as_ref())?;
-        check_same_classes((root, &classes), (&folder, source.classes()))?;
-        Box::new(source)
+    let validation = match listed_validation(&storage, root, validation, &classes)? {
+        Some(source) => source,
+        None => {
+            let folder = root.join(validation);
+            let source = ImageFolder::open(&folder, cache.as_ref())?;
+            check_same_classes((root, &classes), (&folder, source.classes()))?;
+            Box::new(source)
+        }
     };
     Ok(Dataset { train, validation })
+}
+
+/// The validation split where its labels are in a list: the tar, or a flat folder; `None` for one of folders of classes.
+pub(crate) fn listed_validation(
+    storage: &Arc<dyn Storage>,
+    root: &Path,
+    validation: &Path,
+    classes: &Arc<[String]>,
+) -> Result<Option<Box<dyn Source>>, DataError> {
+    if root.join(validation).is_dir() {
+        return flat_validation(storage, validation, classes);
+    }
+    let tar = tar_of(storage, validation, VAL_TAR)?;
+    packed_validation(storage, &tar, Arc::clone(classes), Cache::of_user().as_ref()).map(Some)
+}
+
+/// Whether a folder holds the validation split under its usual names.
+pub(crate) fn has_validation(root: &Path) -> bool {
+    root.join("val").is_dir() || root.join(VAL_TAR).is_file()
+}
+
+/// Whether a folder holds a list of the labels of the validation images.
+pub(crate) fn has_labels(root: &Path) -> bool {
+    root.join(LABELS).is_file() || root.join(GROUND_TRUTH).is_file()
 }
 
 /// The tar of a split: `named` where that is one, else the one that is distributed.
@@ -152,11 +175,7 @@ fn flat_validation(
     folder: &Path,
     classes: &Arc<[String]>,
 ) -> Result<Option<Box<dyn Source>>, DataError> {
-    let folder = to_text(folder.as_os_str());
-    let named = storage.name(&folder);
-    let is_inside = |path: &str| Path::new(&storage.name(path)).parent() == Some(Path::new(&named));
-    let is_flat = |path: &String| is_image(&to_path(path)) && is_inside(path);
-    let images: Vec<String> = storage.list(&folder)?.into_iter().map(|entry| entry.path).filter(is_flat).collect();
+    let images = flat_images(storage.as_ref(), &to_text(folder.as_os_str()))?;
     if images.is_empty() {
         return Ok(None);
     }
@@ -168,6 +187,14 @@ fn flat_validation(
     labelled.iter().for_each(|(_, path)| paths.push(path));
     let labels = labelled.into_iter().map(|(label, _)| label).collect();
     Ok(Some(Box::new(Files::new(Arc::clone(storage), paths, labels, Arc::clone(classes)))))
+}
+
+/// The images that lie in a folder itself, by their names.
+pub(crate) fn flat_images(storage: &dyn Storage, folder: &str) -> Result<Vec<String>, DataError> {
+    let named = storage.name(folder);
+    let is_inside = |path: &str| Path::new(&storage.name(path)).parent() == Some(Path::new(&named));
+    let is_flat = |path: &String| is_image(&to_path(path)) && is_inside(path);
+    Ok(storage.list(folder)?.into_iter().map(|entry| entry.path).filter(is_flat).collect())
 }
 
 /// The labels of the validation images.
@@ -216,7 +243,7 @@ impl Labels {
 }
 
 /// 7 for `ILSVRC2012_val_00000007.JPEG`.
-fn number(name: &str) -> Option<usize> {
+pub(crate) fn number(name: &str) -> Option<usize> {
     name.split('.').next()?.rsplit('_').next()?.parse().ok()
 }
 

@@ -11,6 +11,7 @@ use crate::{CropBox, DataError, Exif, ReadError};
 
 mod cifar;
 mod classes;
+mod evaluation;
 mod files;
 mod folder;
 mod imagenet;
@@ -21,6 +22,7 @@ mod parallel;
 mod paths;
 pub(crate) mod patience;
 mod pattern;
+mod relabelled;
 #[cfg(feature = "remote")]
 mod remote;
 pub(crate) mod shards;
@@ -29,7 +31,9 @@ mod subset;
 pub(crate) mod tar;
 pub(crate) mod webdataset;
 
+pub use evaluation::{EvaluationSet, Labels};
 pub use storage::StorageOptions;
+pub(crate) use storage::read_image_file;
 
 /// Labelled samples with random access.
 pub trait Source: Send + Sync {
@@ -174,6 +178,9 @@ impl SourceKind {
     }
 }
 
+/// Fixes the shuffle of which `val_subset` keeps the beginning.
+const VALIDATION_SEED: u64 = 0;
+
 /// Which data set, and how much of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatasetSpec {
@@ -187,6 +194,9 @@ pub struct DatasetSpec {
     pub val_dir: PathBuf,
     /// How many training samples to keep: the first of a shuffle fixed by `seed`; 0 keeps all.
     pub subset: usize,
+    /// How many validation samples to keep: the first of a shuffle that no seed changes, so that runs of different seeds are
+    /// measured on the same images; 0 keeps all.
+    pub val_subset: usize,
     /// The seed of the run.
     pub seed: u64,
     /// How storage behind a URL is reached.
@@ -202,6 +212,7 @@ impl DatasetSpec {
             train_dir: "train".into(),
             val_dir: "val".into(),
             subset: 0,
+            val_subset: 0,
             seed: 0,
             storage: StorageOptions::default(),
         }
@@ -230,7 +241,7 @@ impl fmt::Debug for Dataset {
 ///
 /// # Errors
 /// A folder or file is missing or cannot be read, there are no classes, a class has no images, the classes of the splits
-/// differ, an archive is cut or damaged, a label is missing or absurd, the subset is larger than the split.
+/// differ, an archive is cut or damaged, a label is missing or absurd, a subset is larger than its split.
 pub fn open(spec: &DatasetSpec) -> Result<Dataset, DataError> {
     let mut dataset = match spec.kind {
         SourceKind::Folder => folder::open(spec)?,
@@ -242,7 +253,11 @@ pub fn open(spec: &DatasetSpec) -> Result<Dataset, DataError> {
         SourceKind::List => list::open(storage(spec)?, &spec.train_dir, &spec.val_dir)?,
     };
     if spec.subset > 0 {
-        dataset.train = Box::new(Subset::new(dataset.train, spec.subset, spec.seed)?);
+        dataset.train = Box::new(Subset::new(dataset.train, "data.subset", spec.subset, spec.seed)?);
+    }
+    if spec.val_subset > 0 {
+        let whole = dataset.validation;
+        dataset.validation = Box::new(Subset::new(whole, "data.val_subset", spec.val_subset, VALIDATION_SEED)?);
     }
     Ok(dataset)
 }

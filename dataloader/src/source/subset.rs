@@ -13,13 +13,13 @@ pub(crate) struct Subset {
 }
 
 impl Subset {
-    /// The first `len` samples of the shuffle that `seed` fixes.
+    /// The first `len` samples of the shuffle that `seed` fixes; `key` of the config asked for that many.
     ///
     /// # Errors
     /// When `whole` has fewer than `len` samples.
-    pub(crate) fn new(whole: Box<dyn Source>, len: usize, seed: u64) -> Result<Subset, DataError> {
+    pub(crate) fn new(whole: Box<dyn Source>, key: &'static str, len: usize, seed: u64) -> Result<Subset, DataError> {
         if len > whole.len() {
-            return Err(DataError::SubsetTooLarge { subset: len, len: whole.len() });
+            return Err(DataError::SubsetTooLarge { key, subset: len, len: whole.len() });
         }
         let order = Permutation::new(Key::root(seed).child(Purpose::Subset as u64), whole.len() as u64);
         let kept = (0..len as u64).map(|position| order.at(position) as usize).collect();

@@ -4,5 +4,7 @@ mod checks;
 mod failures;
 mod hosts;
 mod looks;
+mod plans;
 mod stage;
 mod stopping;
+mod sweeps;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{MANIFEST, OPTIMIZER, PARAMETERS, RunState, STATE, Snapshot};
+use super::{EMA, MANIFEST, OPTIMIZER, PARAMETERS, RunState, STATE, Snapshot};
 
 /// Why a checkpoint cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,16 +28,28 @@ pub enum CheckpointError {
         /// How it differs.
         what: String,
     },
+    /// No checkpoint is there.
+    #[error("no checkpoint in {path}: name one, such as runs/NAME/checkpoints/step-00001234, or the folder of a run")]
+    None {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A checkpoint without averaged weights.
+    #[error("{path} holds no averaged weights ({EMA}): its run kept none")]
+    NoAverage {
+        /// The checkpoint.
+        path: PathBuf,
+    },
 }
 
 /// Size and hash of one file.
 #[derive(Serialize, Deserialize)]
-struct Entry {
+pub(super) struct Entry {
     bytes: u64,
     blake3: String,
 }
 
-type Manifest = BTreeMap<String, Entry>;
+pub(super) type Manifest = BTreeMap<String, Entry>;
 
 /// A verified checkpoint in memory.
 pub struct Loaded {
@@ -49,6 +61,8 @@ pub struct Loaded {
     pub parameters: Vec<u8>,
     /// Contents of `optimizer.safetensors`.
     pub optimizer: Vec<u8>,
+    /// Contents of `ema.safetensors`; empty where there is none.
+    pub ema: Vec<u8>,
 }
 
 /// The folder name of the checkpoint of `step`.
@@ -74,25 +88,34 @@ pub(super) fn list(folder: &Path) -> Vec<(u64, PathBuf)> {
 /// # Errors
 /// When a file is missing, unreadable, or not what the manifest says.
 pub fn load(path: &Path) -> Result<Loaded, CheckpointError> {
-    let manifest: Manifest = parse(path, MANIFEST, &read(path, MANIFEST)?)?;
-    let verified = |file: &str| -> Result<Vec<u8>, CheckpointError> {
-        let data = read(path, file)?;
-        let damaged = |what: String| CheckpointError::Damaged { path: path.join(file), what };
-        let entry = manifest.get(file).ok_or_else(|| damaged(format!("{MANIFEST} does not list it")))?;
-        if entry.bytes != data.len() as u64 {
-            return Err(damaged(format!("{} bytes where {MANIFEST} says {}", data.len(), entry.bytes)));
-        }
-        if entry.blake3 != blake3::hash(&data).to_hex().as_str() {
-            return Err(damaged(format!("its hash is not the one in {MANIFEST}")));
-        }
-        Ok(data)
-    };
+    let manifest = manifest(path)?;
+    let verified = |file: &str| verified(path, &manifest, file);
     Ok(Loaded {
         path: path.to_owned(),
         state: parse(path, STATE, &verified(STATE)?)?,
         parameters: verified(PARAMETERS)?,
         optimizer: verified(OPTIMIZER)?,
+        ema: if manifest.contains_key(EMA) { verified(EMA)? } else { Vec::new() },
     })
+}
+
+/// What the checkpoint in `path` says of its files.
+pub(super) fn manifest(path: &Path) -> Result<Manifest, CheckpointError> {
+    parse(path, MANIFEST, &read(path, MANIFEST)?)
+}
+
+/// The contents of one file of the checkpoint in `path`, if they are what `manifest` says.
+pub(super) fn verified(path: &Path, manifest: &Manifest, file: &str) -> Result<Vec<u8>, CheckpointError> {
+    let data = read(path, file)?;
+    let damaged = |what: String| CheckpointError::Damaged { path: path.join(file), what };
+    let entry = manifest.get(file).ok_or_else(|| damaged(format!("{MANIFEST} does not list it")))?;
+    if entry.bytes != data.len() as u64 {
+        return Err(damaged(format!("{} bytes where {MANIFEST} says {}", data.len(), entry.bytes)));
+    }
+    if entry.blake3 != blake3::hash(&data).to_hex().as_str() {
+        return Err(damaged(format!("its hash is not the one in {MANIFEST}")));
+    }
+    Ok(data)
 }
 
 /// The newest checkpoint in `folder` that verifies and that `accept` takes, and why newer ones were passed over.
@@ -145,6 +168,9 @@ fn fill(scratch: &Path, snapshot: &Snapshot) -> io::Result<()> {
     };
     put(PARAMETERS, &snapshot.parameters_file().map_err(io::Error::other)?)?;
     put(OPTIMIZER, &snapshot.optimizer_file().map_err(io::Error::other)?)?;
+    if let Some(ema) = snapshot.ema_file() {
+        put(EMA, &ema.map_err(io::Error::other)?)?;
+    }
     put(STATE, &serde_json::to_vec_pretty(&snapshot.state)?)?;
     write_synced(&scratch.join(MANIFEST), &serde_json::to_vec_pretty(&manifest)?)?;
     sync(scratch)
@@ -173,7 +199,7 @@ fn read(folder: &Path, file: &str) -> Result<Vec<u8>, CheckpointError> {
     fs::read(&path).map_err(|source| CheckpointError::Unreadable { path, source })
 }
 
-fn parse<T: for<'a> Deserialize<'a>>(folder: &Path, file: &str, data: &[u8]) -> Result<T, CheckpointError> {
+pub(super) fn parse<T: for<'a> Deserialize<'a>>(folder: &Path, file: &str, data: &[u8]) -> Result<T, CheckpointError> {
     serde_json::from_slice(data)
         .map_err(|error| CheckpointError::Damaged { path: folder.join(file), what: error.to_string() })
 }

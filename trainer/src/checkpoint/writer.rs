@@ -110,10 +110,11 @@ fn prune(folder: &Path, keep: usize, keep_best: bool) {
     }
 }
 
-fn best_step(found: &[(u64, PathBuf)]) -> Option<u64> {
+/// The step of the best top-1 among checkpoints; `None` where none was evaluated.
+pub(super) fn best_step(found: &[(u64, PathBuf)]) -> Option<u64> {
     let scored = found.iter().filter_map(|(step, path)| {
         let state: RunState = serde_json::from_slice(&fs::read(path.join(STATE)).ok()?).ok()?;
-        Some((*step, state.top1?))
+        Some((*step, state.top1?.max(state.ema_top1.unwrap_or(0.0))))
     });
     // The earliest of equals: a later checkpoint must be better to take its place.
     scored.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(step, _)| step)
@@ -130,10 +131,12 @@ mod tests {
             seed: 0,
             config: String::new(),
             top1,
+            ema_top1: None,
             best_top1: top1,
             loss_sum: 0.25,
             loss_steps: 1,
             wall_seconds: 2.0,
+            classes: vec!["tabby cat".to_owned()],
         };
         Snapshot::of(state, vec![("weight".to_owned(), tch::Tensor::from_slice(&[step as f32, 1.0]))], Vec::new())
     }

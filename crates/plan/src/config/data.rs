@@ -89,6 +89,14 @@ section! {
         exif_orientation: bool = false, Kind::Flag;
         /// Train on this many samples, the first of a fixed shuffle; 0 = on all.
         subset: usize = 0, Kind::Whole { min: 0, max: 1 << 40 };
+        /// Evaluate on this many validation samples, the first of a shuffle that is the same for every seed; 0 = on all.
+        val_subset: usize = 0, Kind::Whole { min: 0, max: 1 << 40 };
+        /// How many training images there are, before `subset`; any other number is refused. `--dry-run` plans with it where the data is not at hand.
+        expect_train: Option<u64> = None, Kind::Whole { min: 1, max: 1 << 40 };
+        /// The same of validation images.
+        expect_val: Option<u64> = None, Kind::Whole { min: 1, max: 1 << 40 };
+        /// The same of classes.
+        expect_classes: Option<usize> = None, Kind::Whole { min: 1, max: 1 << 32 };
         /// In which order training samples come: "window" shuffles shards, and samples within `window_shards` of them; "balanced" shows every class equally often.
         order: Order = Order::Shuffle, Kind::OneOf { what: "an order", names: Order::names };
         /// Shards among whose samples are shuffled (order "window").

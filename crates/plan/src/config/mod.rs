@@ -3,6 +3,8 @@
 mod augment;
 mod checkpoint;
 mod data;
+mod distillation;
+mod ema;
 mod eval;
 mod log;
 mod loss;
@@ -12,6 +14,7 @@ mod parallel;
 mod reference;
 mod schedule;
 mod train;
+mod training;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,14 +24,16 @@ use serde::{Deserialize, Serialize};
 pub use augment::{Augment, Crop, EraseMode, EvalCropMode, Interpolation, MixMode, TrainInterpolation};
 pub use checkpoint::Checkpoint;
 pub use data::{AUTOMATIC, Bad, Data, Decode, Order, Source};
+pub use distillation::{Distillation, DistillationKind};
+pub use ema::Ema;
 pub use eval::Eval;
 pub use log::Log;
-pub use loss::Loss;
-pub use model::{Activation, Model};
-pub use optimizer::{DecayRule, Optimizer, OptimizerName};
+pub use loss::{Loss, LossName};
+pub use model::{Activation, Activations, Model, Pool, Positions};
+pub use optimizer::{DecayRule, Optimizer, OptimizerName, ScaleRule};
 pub use parallel::{Backend, Parallel};
 pub use reference::reference;
-pub use schedule::{Schedule, ScheduleName};
+pub use schedule::{DecayShape, Schedule, ScheduleName};
 pub use train::Train;
 
 use crate::error::{ConfigError, Place};
@@ -46,6 +51,9 @@ pub struct Config {
     pub name: String,
     /// The one seed of every random choice; default 0.
     pub seed: u64,
+    /// The published recipe that this config follows; default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<String>,
     /// What to train on.
     pub data: Data,
     /// How images become inputs.
@@ -54,10 +62,14 @@ pub struct Config {
     pub model: Model,
     /// What to minimise.
     pub loss: Loss,
+    /// Whom to learn from as well.
+    pub distillation: Distillation,
     /// How parameters move.
     pub optimizer: Optimizer,
     /// How long, and how the learning rate changes.
     pub schedule: Schedule,
+    /// The moving average of the parameters.
+    pub ema: Ema,
     /// Batches and threads.
     pub train: Train,
     /// When and how to evaluate.
@@ -84,6 +96,11 @@ pub const TOP_LEVEL: &[Key] = &[
         help: " The one seed of every random choice.",
         kind: Kind::Whole { min: 0, max: i64::MAX as u64 },
     },
+    Key {
+        name: "recipe",
+        help: " The published recipe that this config follows: `rectify train CONFIG --dry-run` lists where it does not.",
+        kind: Kind::OneOf { what: "a recipe", names: crate::recipes::names },
+    },
 ];
 
 /// The sections and their keys, in the order of the file.
@@ -92,8 +109,10 @@ pub const SECTIONS: &[(&str, &[Key])] = &[
     ("augment", Augment::KEYS),
     ("model", Model::KEYS),
     ("loss", Loss::KEYS),
+    ("distillation", Distillation::KEYS),
     ("optimizer", Optimizer::KEYS),
     ("schedule", Schedule::KEYS),
+    ("ema", Ema::KEYS),
     ("train", Train::KEYS),
     ("eval", Eval::KEYS),
     ("checkpoint", Checkpoint::KEYS),
@@ -127,7 +146,8 @@ impl Config {
             let expected = format!("less than the {epochs} of `schedule.epochs`");
             return Err(self.bad_value("schedule.warmup_epochs", expected, warmup_epochs.to_string()));
         }
-        let model = crate::models::configured(&self.model, 1).map_err(|bad| self.bad_model(bad))?;
+        let model = crate::models::configured(&self.model, 1).map_err(|bad| self.bad_model("model", bad))?;
+        self.check_training()?;
         self.check_mixing()?;
         self.check_sizes(&model)
     }
@@ -145,7 +165,7 @@ impl Config {
 
     /// Every size of training images must fall into the model's patches.
     fn check_sizes(&self, model: &crate::models::ModelSpec) -> Result<(), ConfigError> {
-        let patch = model.patch_size() as u32;
+        let patch = model.stride() as u32;
         match self.augment.sizes.iter().find(|(_, side)| !side.is_multiple_of(patch)) {
             None => Ok(()),
             Some((epoch, side)) => {
@@ -168,9 +188,9 @@ impl Config {
         }
     }
 
-    /// The same about a model.
-    pub(crate) fn bad_model(&self, bad: crate::models::BadModel) -> ConfigError {
-        let key = format!("model.{}", bad.key);
+    /// The same about a model that `section` describes.
+    pub fn bad_model(&self, section: &str, bad: crate::models::BadModel) -> ConfigError {
+        let key = format!("{section}.{}", bad.key);
         ConfigError::Value {
             place: Box::new(self.origins.place(&key)),
             key,

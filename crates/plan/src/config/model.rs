@@ -1,6 +1,32 @@
-//! `[model]`: which network, what differs from its reference, and its activation.
+//! `[model]`: which network, what differs from its reference, what it begins with, and its activation.
 
-use crate::schema::{Kind, activation_names, section};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::schema::{Kind, activation_names, choice, section};
+
+choice! {
+    /// What of the last block's output is classified.
+    pub enum Pool {
+        /// The class token.
+        Token = "token",
+        /// The mean of all patches, normalised after it (timm's `fc_norm`).
+        Mean = "avg",
+    }
+}
+
+choice! {
+    /// Where position embeddings come from.
+    pub enum Positions {
+        /// They are learned.
+        Learned = "learned",
+        /// Sines and cosines of a patch's column and row, fixed, as big_vision's `posemb_sincos_2d`; tokens have none.
+        SinCos2d = "sincos2d",
+    }
+}
 
 section! {
     /// `[model]`: which network, and what differs from its reference.
@@ -21,12 +47,77 @@ section! {
         num_heads: Option<usize> = None, Kind::Whole { min: 1, max: 1024 };
         /// Width of the MLP over `embed_dim`; default: the model's own.
         mlp_ratio: Option<f64> = None, Kind::Positive { max: 64.0 };
+        /// Rows and columns of an attention window, in tokens (Swin); default: the model's own.
+        window_size: Option<usize> = None, Kind::Whole { min: 1, max: 1024 };
+        /// What is classified (ViT): the class token, or the mean of all patches (timm's `global_pool`); default: the model's own, "token".
+        pool: Option<Pool> = None, Kind::OneOf { what: "a pool", names: Pool::names };
+        /// Position embeddings (ViT): learned, or fixed sines and cosines of rows and columns as in big_vision, which the class token goes without; default: the model's own, "learned".
+        positions: Option<Positions> = None, Kind::OneOf { what: "a kind of positions", names: Positions::names };
+        /// Whether there is a class token (ViT); false needs `pool = "avg"`; default: true.
+        class_token: Option<bool> = None, Kind::Flag;
         /// Stochastic depth: the rate of the last block, rising linearly from 0 at the first (timm's `drop_path_rate`).
         drop_path: f64 = 0.0, Kind::Number { min: 0.0, max: 0.99 };
         /// Dropout before the classifier (timm's `drop_rate`).
         drop: f64 = 0.0, Kind::Number { min: 0.0, max: 0.99 };
-        /// The activation of the MLPs: a name, or a table of `name`, its parameters, `learnable`, `decay`; default: the model's own.
-        activation: Option<Activation> = None, Kind::Activation;
+        /// Weights that training begins with, by timm's names: a `.safetensors` file, or the folder of a checkpoint, relative to the folder where the command is given. A classifier for another number of classes is left fresh, position embeddings are resampled for another `image_size`, parameters of another activation keep their start. Not read on resuming. Default: none.
+        init_from: Option<PathBuf> = None, Kind::Path;
+        /// The activation, which is that of the MLPs in a transformer: a name, or a table of `name`, its parameters, `learnable`, `decay`, or a table of `default` and others for some layers, as in `{ default = "gelu", "blocks.8-11" = "crrelu" }`; default: the model's own.
+        activation: Option<Activations> = None, Kind::Activation;
+    }
+}
+
+/// The activations of a model: one for all of its layers, or one by default and others for some layers.
+///
+/// As TOML, an [`Activation`] where `layers` is empty, else a table of `default` and the layers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Activations {
+    /// Where nothing else is said.
+    pub default: Activation,
+    /// By layers, as in `blocks.8-11`: see [`crate::models::Layers`].
+    pub layers: BTreeMap<String, Activation>,
+}
+
+impl Activations {
+    /// The key that stands for the default where there are others.
+    pub const DEFAULT: &str = "default";
+
+    /// The key of the default, below `model`.
+    pub(crate) fn key_of_default(&self) -> &'static str {
+        if self.layers.is_empty() { "activation" } else { "activation.default" }
+    }
+
+    /// All of them in words, for people: `gelu`, or `gelu, crrelu in blocks.8-11`.
+    pub fn words(&self) -> String {
+        let others = self.layers.iter().map(|(layers, activation)| format!(", {} in {layers}", activation.name));
+        self.default.name.clone() + &others.collect::<String>()
+    }
+}
+
+impl From<Activation> for Activations {
+    fn from(default: Activation) -> Activations {
+        Activations { default, layers: BTreeMap::new() }
+    }
+}
+
+impl Serialize for Activations {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.layers.is_empty() {
+            return self.default.serialize(serializer);
+        }
+        let layers = self.layers.iter().map(|(layers, activation)| (layers.as_str(), activation));
+        serializer.collect_map([(Activations::DEFAULT, &self.default)].into_iter().chain(layers))
+    }
+}
+
+impl<'de> Deserialize<'de> for Activations {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Activations, D::Error> {
+        let table = toml::Table::deserialize(deserializer)?;
+        if !table.contains_key(Activations::DEFAULT) {
+            return Ok(Activation::deserialize(table).map_err(D::Error::custom)?.into());
+        }
+        let mut layers = BTreeMap::<String, Activation>::deserialize(table).map_err(D::Error::custom)?;
+        let default = layers.remove(Activations::DEFAULT).expect("it was there");
+        Ok(Activations { default, layers })
     }
 }
 

@@ -1,8 +1,10 @@
-//! Which activation a model has: the function, where its parameters start, and whether they learn and decay.
+//! Which activations a model has: the function, where its parameters start, whether they learn and decay, and in which
+//! layers it is another one.
 
 use activations::Activation;
 
 use super::BadModel;
+use super::layers::Layers;
 use crate::config::{self, DecayRule};
 use crate::error::nearest;
 
@@ -36,12 +38,18 @@ impl ActivationSpec {
         self.decay.unwrap_or(rule == DecayRule::All)
     }
 
-    /// The activation that a config asks for.
+    /// The activation that a config asks for under `key`, the key below `model`.
     ///
     /// # Errors
     /// [`BadModel`] for an unknown name, a parameter that the activation has not or that is out of its range, and
     /// `learnable` where nothing can learn.
-    pub fn configured(config: &config::Activation) -> Result<ActivationSpec, BadModel> {
+    pub fn configured(config: &config::Activation, key: &str) -> Result<ActivationSpec, BadModel> {
+        let bad = |part: &str, expected: String, found: String, nearest: Vec<String>| BadModel {
+            key: format!("{key}.{part}"),
+            expected,
+            found,
+            nearest,
+        };
         let all = crate::schema::activation_names();
         let Ok(activation) = Activation::find(&config.name) else {
             let near = nearest(&config.name, all.iter().copied());
@@ -69,14 +77,68 @@ impl ActivationSpec {
     }
 }
 
+/// The activations of a model: one for all of its modules, and others for some of its layers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Activations {
+    /// Where nothing else is said.
+    pub default: ActivationSpec,
+    /// For the modules of these layers; no module belongs to two of them.
+    pub layers: Vec<(Layers, ActivationSpec)>,
+}
+
+impl Activations {
+    /// The same activation everywhere, as its reference has it.
+    pub fn reference(activation: Activation) -> Activations {
+        Activations { default: ActivationSpec::reference(activation), layers: Vec::new() }
+    }
+
+    /// The activation of the module of this name, such as `blocks.3.mlp.act`.
+    pub fn of(&self, module: &str) -> &ActivationSpec {
+        let other = self.layers.iter().find(|(layers, _)| layers.contain(module));
+        other.map_or(&self.default, |(_, spec)| spec)
+    }
+
+    /// How many numbers these modules learn.
+    pub fn num_learnable(&self, modules: &[String]) -> usize {
+        modules.iter().map(|module| self.of(module).num_learnable()).sum()
+    }
+
+    /// The activations that a config asks for in a model with these modules; `own` is the model's own.
+    ///
+    /// # Errors
+    /// As [`ActivationSpec::configured`]; and for layers that hold no activation, or that two entries claim.
+    pub fn configured(
+        config: Option<&config::Activations>,
+        own: Activations,
+        modules: &[String],
+    ) -> Result<Activations, BadModel> {
+        let Some(config) = config else { return Ok(own) };
+        let default = ActivationSpec::configured(&config.default, config.key_of_default())?;
+        let mut layers: Vec<(Layers, ActivationSpec)> = Vec::new();
+        for (pattern, activation) in &config.layers {
+            let key = format!("activation.{pattern}");
+            let named = Layers::parse(pattern).filter(|named| modules.iter().any(|module| named.contain(module)));
+            let Some(named) = named else {
+                let expected = format!("layers of the model that hold an activation: {}", Layers::known(modules));
+                let nearest = Layers::nearest(pattern, modules);
+                return Err(BadModel { key, expected, found: format!("\"{pattern}\""), nearest });
+            };
+            let claimed =
+                |module: &&String| named.contain(module) && layers.iter().any(|(other, _)| other.contain(module));
+            if let Some(module) = modules.iter().find(claimed) {
+                let expected = "layers that no other entry names".to_owned();
+                return Err(BadModel::new(&key, expected, format!("{module}, which two entries name")));
+            }
+            layers.push((named, ActivationSpec::configured(activation, &key)?));
+        }
+        Ok(Activations { default, layers })
+    }
+}
+
 fn parameters_of(activation: Activation) -> String {
     let names: Vec<&str> = activation.parameters().iter().map(|parameter| parameter.name).collect();
     if names.is_empty() {
         return format!("absent, since {activation} has no parameters");
     }
     format!("absent, since {activation} has only {}", names.join(" and "))
-}
-
-fn bad(key: &str, expected: String, found: String, nearest: Vec<String>) -> BadModel {
-    BadModel { key: format!("activation.{key}"), expected, found, nearest }
 }

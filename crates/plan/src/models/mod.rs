@@ -1,83 +1,110 @@
-//! The table of models: timm's names, what each is made of, and what it costs.
+//! The models by timm's names: what each is made of, and what it costs.
 
 mod activation;
+mod convolution;
+mod error;
+mod family;
+mod layers;
+mod preprocessing;
+mod regnet;
+mod resnet;
+mod swin;
+mod table;
+mod tnt;
 mod vit;
 
-pub use activation::ActivationSpec;
+pub use activation::{ActivationSpec, Activations};
+pub use convolution::{Convolution, ConvolutionalSpec, Layout, Residual, Squeeze, Unit};
+pub use error::{BadModel, UnknownModel};
+pub use family::{Depth, Family, Kept, Shape, drop_path_rates};
+pub use layers::Layers;
+pub use preprocessing::Preprocessing;
+pub use regnet::{RegNetSpec, RegNetStage};
+pub use resnet::{ResNetBlock, ResNetSpec};
+pub use swin::{SwinSpec, SwinStage};
+pub use table::{Entry, TABLE};
+pub use tnt::TntSpec;
 pub use vit::VitSpec;
 
 use crate::config;
 use crate::error::nearest;
 
-/// All that is needed to build a network, by family.
+/// All that is needed to build a network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelSpec {
+    /// Height and width of the input, in pixels.
+    pub image_size: usize,
+    /// How many classes it tells apart.
+    pub num_classes: usize,
+    /// Stochastic depth: the rate of the last block, rising linearly from 0 at the first.
+    pub drop_path: f64,
+    /// Dropout before the classifiers.
+    pub drop: f64,
+    /// Its activations: of the MLPs of a transformer, and of all layers that have one otherwise.
+    pub activations: Activations,
+    /// Its family, and the sizes that matter there.
+    pub architecture: Architecture,
+}
+
+/// The families of networks, each with its sizes.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum ModelSpec {
-    /// A plain vision transformer: ViT and DeiT, with or without a distillation token.
+pub enum Architecture {
+    /// A plain vision transformer: ViT and DeiT, with and without class and distillation tokens.
     Vit(VitSpec),
+    /// A transformer in transformer.
+    Tnt(TntSpec),
+    /// A transformer with shifted windows.
+    Swin(SwinSpec),
+    /// A convolutional network of residual blocks.
+    Convolutional(ConvolutionalSpec),
 }
 
-/// One row of the table.
-#[derive(Clone, Copy, Debug)]
-pub struct Entry {
-    /// timm's name.
-    pub name: &'static str,
-    /// Top-1 on ImageNet-1K that its authors published for training on ImageNet-1K alone, in percent.
-    pub published_top1: Option<f64>,
-    reference: fn() -> ModelSpec,
+impl Architecture {
+    /// What the family says about itself.
+    pub fn family(&self) -> &dyn Family {
+        match self {
+            Architecture::Vit(spec) => spec,
+            Architecture::Tnt(spec) => spec,
+            Architecture::Swin(spec) => spec,
+            Architecture::Convolutional(spec) => spec,
+        }
+    }
+
+    fn configured(self, config: &config::Model, image_size: usize) -> Result<Architecture, BadModel> {
+        Ok(match self {
+            Architecture::Vit(spec) => Architecture::Vit(spec.configured(config, image_size)?),
+            Architecture::Tnt(spec) => Architecture::Tnt(spec.configured(config, image_size)?),
+            Architecture::Swin(spec) => Architecture::Swin(spec.configured(config, image_size)?),
+            Architecture::Convolutional(spec) => Architecture::Convolutional(spec.configured(config)?),
+        })
+    }
 }
 
-/// No model has this name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no model is named `{name}`{}", if .nearest.is_empty() { String::new() } else { format!("; did you mean {}?", .nearest.join(" or ")) })]
-pub struct UnknownModel {
-    /// The name that was asked for.
-    pub name: String,
-    /// Names that look like it, best first.
-    pub nearest: Vec<String>,
-}
+impl ModelSpec {
+    /// What goes in and comes out.
+    pub fn shape(&self) -> Shape {
+        Shape { image_size: self.image_size, num_classes: self.num_classes }
+    }
 
-/// A model that cannot be built, by the key of `[model]` that is to blame.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{key}` must be {expected}; found {found}")]
-pub struct BadModel {
-    /// The key below `model`, such as `num_heads` or `activation.alpha`.
-    pub key: String,
-    /// What it takes.
-    pub expected: String,
-    /// What it holds.
-    pub found: String,
-    /// Names that look like the one found, best first.
-    pub nearest: Vec<String>,
-}
+    /// The sides of any input are multiples of it, in pixels: the size of a patch.
+    pub fn stride(&self) -> usize {
+        self.architecture.family().stride()
+    }
 
-/// The table, smallest first within a family.
-pub const TABLE: &[Entry] = &[
-    Entry { name: "vit_tiny_patch16_224", published_top1: None, reference: || vit(192, 3, false) },
-    Entry { name: "vit_small_patch16_224", published_top1: None, reference: || vit(384, 6, false) },
-    Entry { name: "vit_base_patch16_224", published_top1: None, reference: || vit(768, 12, false) },
-    Entry { name: "deit_tiny_patch16_224", published_top1: Some(72.2), reference: || vit(192, 3, false) },
-    Entry { name: "deit_small_patch16_224", published_top1: Some(79.9), reference: || vit(384, 6, false) },
-    Entry { name: "deit_base_patch16_224", published_top1: Some(81.8), reference: || vit(768, 12, false) },
-    Entry { name: "deit_tiny_distilled_patch16_224", published_top1: Some(74.5), reference: || vit(192, 3, true) },
-    Entry { name: "deit_small_distilled_patch16_224", published_top1: Some(81.2), reference: || vit(384, 6, true) },
-    Entry { name: "deit_base_distilled_patch16_224", published_top1: Some(83.4), reference: || vit(768, 12, true) },
-];
+    /// How many numbers it learns, those of its activations included.
+    pub fn parameters(&self) -> u64 {
+        let family = self.architecture.family();
+        family.parameters(self.shape()) + self.activations.num_learnable(&family.activations()) as u64
+    }
 
-fn vit(embed_dim: usize, num_heads: usize, distilled: bool) -> ModelSpec {
-    ModelSpec::Vit(VitSpec {
-        image_size: 224,
-        patch_size: 16,
-        embed_dim,
-        depth: 12,
-        num_heads,
-        mlp_ratio: 4.0,
-        num_classes: 1000,
-        distilled,
-        drop_path: 0.0,
-        drop: 0.0,
-        activation: ActivationSpec::reference(activations::Activation::Gelu),
-    })
+    /// Floating-point operations of the matrix products and convolutions of one forward pass of one image; a multiply-add
+    /// counts as two.
+    ///
+    /// Half of it is what publications call GFLOPs and timm GMACs.
+    pub fn flops(&self) -> u64 {
+        2 * self.architecture.family().multiply_adds(self.shape())
+    }
 }
 
 /// All names, in the order of the table.
@@ -99,7 +126,8 @@ pub fn find(name: &str) -> Result<ModelSpec, UnknownModel> {
 /// The model that a config asks for, with this many classes.
 ///
 /// # Errors
-/// [`BadModel`] for an unknown name, sizes that do not fit each other, or a parameter that the activation has not.
+/// [`BadModel`] for an unknown name, sizes that do not fit each other, a parameter that an activation has not, or layers
+/// that the model has not.
 pub fn configured(config: &config::Model, num_classes: usize) -> Result<ModelSpec, BadModel> {
     let reference = find(&config.name).map_err(|unknown| BadModel {
         key: "name".to_owned(),
@@ -107,53 +135,15 @@ pub fn configured(config: &config::Model, num_classes: usize) -> Result<ModelSpe
         found: format!("\"{}\"", unknown.name),
         nearest: unknown.nearest,
     })?;
-    match reference {
-        ModelSpec::Vit(spec) => spec.configured(config, num_classes).map(ModelSpec::Vit),
-    }
-}
-
-/// How many numbers the model learns, those of its activations included.
-pub fn parameters(spec: &ModelSpec) -> u64 {
-    match spec {
-        ModelSpec::Vit(spec) => spec.parameters(),
-    }
-}
-
-/// Floating-point operations of the matrix products of one forward pass of one image; a multiply-add counts as two.
-///
-/// Half of it is what publications call GFLOPs and timm GMACs.
-pub fn flops(spec: &ModelSpec) -> u64 {
-    match spec {
-        ModelSpec::Vit(spec) => 2 * spec.multiply_adds(),
-    }
-}
-
-impl ModelSpec {
-    /// Height and width of the input, in pixels.
-    pub fn image_size(&self) -> usize {
-        match self {
-            ModelSpec::Vit(spec) => spec.image_size,
-        }
-    }
-
-    /// Height and width of a patch, in pixels: they divide those of any input.
-    pub fn patch_size(&self) -> usize {
-        match self {
-            ModelSpec::Vit(spec) => spec.patch_size,
-        }
-    }
-
-    /// How many classes it tells apart.
-    pub fn num_classes(&self) -> usize {
-        match self {
-            ModelSpec::Vit(spec) => spec.num_classes,
-        }
-    }
-
-    /// The activation of its MLPs.
-    pub fn activation(&self) -> &ActivationSpec {
-        match self {
-            ModelSpec::Vit(spec) => &spec.activation,
-        }
-    }
+    let image_size = config.image_size.unwrap_or(reference.image_size);
+    let architecture = reference.architecture.configured(config, image_size)?;
+    let modules = architecture.family().activations();
+    Ok(ModelSpec {
+        image_size,
+        num_classes,
+        drop_path: config.drop_path,
+        drop: config.drop,
+        activations: Activations::configured(config.activation.as_ref(), reference.activations, &modules)?,
+        architecture,
+    })
 }

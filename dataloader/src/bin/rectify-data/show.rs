@@ -49,7 +49,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     config.seed = arguments.seed.unwrap_or(config.seed);
     let dataset = open(&DatasetSpec::configured(&config))?;
     let model = plan::models::configured(&config.model, dataset.train.classes().len());
-    let size = model.context("[model] of the recipe")?.image_size() as u32;
+    let size = model.context("[model] of the recipe")?.image_size as u32;
     // The stream does not depend on how a global batch is cut.
     let global_batch = config.train.batch_size;
     let batch = (1..=BATCH.min(global_batch)).rev().find(|part| global_batch.is_multiple_of(*part)).unwrap_or(1);

@@ -187,7 +187,24 @@ fn safe_name(name: &[u8]) -> Result<String, TarFault> {
     }
     let mut inside = text.as_str();
     while let Some(rest) = inside.strip_prefix("./") {
-        inside = rest;
+        inside = rest.trim_start_matches('/'); // `.//x` is `x`, not `/x`
     }
     Ok(inside.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_leads_out_of_its_archive() {
+        for (name, inside) in
+            [("a/b.png", "a/b.png"), ("././a", "a"), (".//a", "a"), (".//./a", "a"), ("..a/b..", "..a/b..")]
+        {
+            assert_eq!(safe_name(name.as_bytes()).expect(name), inside);
+        }
+        for name in ["/a", "//a", "..", "../a", "a/../b", "a/.."] {
+            assert!(matches!(safe_name(name.as_bytes()), Err(TarFault::UnsafeName(_))), "{name}");
+        }
+    }
 }

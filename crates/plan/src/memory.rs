@@ -1,0 +1,72 @@
+//! What a rank needs of memory: exactly where sizes decide, an estimate where the backward pass does.
+
+use activations::Activation;
+
+use crate::config::OptimizerName;
+use crate::models::ModelSpec;
+use crate::resolve::Plan;
+
+/// Bytes of a number: everything is f32.
+const NUMBER: u64 = 4;
+
+/// Bytes that one rank holds while it trains, on the device that trains.
+///
+/// Left out: the program and its libraries, what libraries keep to work in (CUDA's context among it), images that wait in
+/// the loader, and memory that an allocator holds back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// The values of the parameters.
+    pub values: u64,
+    /// Their gradients.
+    pub gradients: u64,
+    /// What the optimiser remembers.
+    pub optimizer: u64,
+    /// The moving average of the values.
+    pub average: u64,
+    /// The teacher's parameters.
+    pub teacher: u64,
+    /// What the forward pass of a micro-batch keeps for the backward pass: an estimate.
+    pub kept: u64,
+}
+
+impl Memory {
+    /// What `plan` needs on each rank.
+    pub fn of(plan: &Plan) -> Memory {
+        let values = NUMBER * plan.model.parameters();
+        let buffers = match plan.config.optimizer.name {
+            OptimizerName::Sgd | OptimizerName::Lion => 1,
+            OptimizerName::AdamW | OptimizerName::Lamb | OptimizerName::Muon => 2,
+        };
+        Memory {
+            values,
+            gradients: values,
+            optimizer: buffers * values,
+            average: if plan.config.ema.decay > 0.0 { values } else { 0 },
+            teacher: plan.teacher.as_ref().map_or(0, |teacher| NUMBER * teacher.parameters()),
+            kept: NUMBER * plan.micro_batch as u64 * kept_of_one_image(&plan.model),
+        }
+    }
+
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.values + self.gradients + self.optimizer + self.average + self.teacher + self.kept
+    }
+}
+
+/// Numbers that the forward pass of one image keeps for the backward pass.
+fn kept_of_one_image(model: &ModelSpec) -> u64 {
+    let kept = model.architecture.family().kept_for_backward(model.shape());
+    kept.elsewhere + kept.activated * copies(model.activations.default.activation)
+}
+
+/// How many tensors of its input's size an activation keeps besides its output, which is what follows that keeps it.
+fn copies(activation: Activation) -> u64 {
+    match activation {
+        Activation::Identity | Activation::Relu => 0,
+        Activation::Gelu | Activation::Silu | Activation::Mish => 1,
+        Activation::Elu | Activation::Celu | Activation::PRelu => 1,
+        Activation::StarRelu => 2,
+        // The input, its slope there and ε's own.
+        Activation::CrRelu => 3,
+    }
+}

@@ -1,0 +1,92 @@
+//! Weights on their way out and in: exported, asked about images, and begun from by another run.
+
+use std::path::{Path, PathBuf};
+
+use e2e::{Job, Workshop, binary, digits};
+use serde_json::Value;
+
+/// A workshop with a run of ten steps in `run`.
+fn trained() -> Workshop {
+    let workshop = Workshop::new();
+    workshop.rectify(1, "run").set("schedule.max_steps=10").run().code(0);
+    workshop
+}
+
+/// A subcommand of `rectify` in the workshop.
+fn rectify(workshop: &Workshop, words: &[&str]) -> Job {
+    let mut job = Job::new(&binary("rectify"), &workshop.path(""));
+    words.iter().for_each(|word| {
+        job.argument(word);
+    });
+    job
+}
+
+fn exported(workshop: &Workshop) -> String {
+    let file = workshop.path("out.safetensors");
+    rectify(workshop, &["export", "run"]).argument(&file).run().code(0);
+    file.display().to_string()
+}
+
+/// The first validation image of the class 3.
+fn image() -> PathBuf {
+    let class = digits().join("val/3");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(class).expect("a class").flatten().map(|e| e.path()).collect();
+    files.sort();
+    files.remove(0)
+}
+
+fn answer(workshop: &Workshop, words: &[&str], image: &Path) -> Value {
+    let ended = rectify(workshop, &[&["predict", "--json"], words].concat()).argument(image).run().code(0);
+    serde_json::from_str(ended.out.trim()).expect("one object an image")
+}
+
+#[test]
+fn an_exported_network_answers_as_its_checkpoint() {
+    let workshop = trained();
+    let file = exported(&workshop);
+    let image = image();
+    let of_checkpoint = answer(&workshop, &["--checkpoint", "run"], &image);
+    let of_file = answer(&workshop, &["--weights", &file], &image);
+    assert_eq!(of_checkpoint, of_file);
+    assert_eq!(of_file["file"], image.display().to_string());
+    assert_eq!(of_file["logits"].as_array().map(Vec::len), Some(10));
+    assert_eq!(of_file["top5"].as_array().map(Vec::len), Some(5));
+    let missing = rectify(&workshop, &["predict", "--weights", &file, "no.jpg"]).argument(&image).run().code(3);
+    missing.says(&["no.jpg"]);
+}
+
+#[test]
+fn a_run_begins_with_the_weights_of_another() {
+    let workshop = trained();
+    let init = format!("model.init_from={}", exported(&workshop));
+    let begin = |run: &str, more: &str| {
+        let mut job = workshop.rectify(2, run);
+        job.set(&init).set("schedule.max_steps=1").set(more);
+        job.run()
+    };
+    begin("same", "seed=2").code(0).says(&["tensors loaded"]);
+    begin("activation", "model.activation=gelu").code(0).says(&["unexpected", "act.epsilon"]);
+    begin("wider", "model.embed_dim=64").code(2).says(&["cls_token: [1, 1, 64] here, [1, 1, 32] in the file"]);
+    let nothing = workshop.rectify(1, "nothing").set("model.init_from=nothing.safetensors").run();
+    nothing.code(2).says(&["nothing.safetensors"]);
+}
+
+#[test]
+fn a_checkpoint_is_scored_on_any_set() {
+    let workshop = trained();
+    let top1 = workshop.summary("run")["top1"].as_f64().expect("a number");
+    let data = digits().display().to_string();
+    let ended = rectify(&workshop, &["eval", "run", "--data", &data, "--nproc", "2"]).run().code(0);
+    assert!(ended.text().contains(&format!("{top1:.2}")), "{top1} is not in {}", ended.text());
+    rectify(&workshop, &["eval", "run", "--data", &data, "--labels", "imagenet-b"]).run().code(2).says(&["imagenet-a"]);
+}
+
+#[test]
+fn the_models_are_listed() {
+    let workshop = Workshop::new();
+    let ended = rectify(&workshop, &["models", "--json"]).run().code(0);
+    let rows: Vec<Value> =
+        ended.out.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
+    let deit = rows.iter().find(|row| row["name"] == "deit_small_patch16_224").expect("DeiT-S");
+    assert_eq!((&deit["parameters"], &deit["published_top1"]), (&22_050_664.into(), &79.9.into()));
+}

@@ -1,0 +1,78 @@
+//! `export`: the weights of a checkpoint as a file that timm loads.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use trainer::checkpoint::EMA;
+use trainer::failure::Failure;
+use trainer::inference::{Saved, to_timm};
+use world::Exit;
+
+/// Examples for the help.
+pub const EXAMPLES: &str = "\
+Examples:
+  rectify export runs/demo/checkpoints/step-00001234 vit.safetensors
+  rectify export runs/demo vit.safetensors                            of the run's best checkpoint, else its newest
+In Python: model.load_state_dict(safetensors.torch.load_file(\"vit.safetensors\")), the model being timm's of the same
+name, sizes and activation; the header says which, under `rectify`. docs/models.md has more.
+";
+
+/// What `export` is asked for.
+#[derive(Args)]
+pub struct Arguments {
+    /// A checkpoint's folder, or a run's.
+    checkpoint: PathBuf,
+    /// The file to write; one that is there is replaced.
+    out: PathBuf,
+    /// The moving average of the weights instead of the weights.
+    #[arg(long)]
+    ema: bool,
+}
+
+/// Exports, and says what.
+pub fn run(arguments: &Arguments) -> Exit {
+    match export(arguments) {
+        Ok(words) => {
+            println!("{words}");
+            Exit::Done
+        }
+        Err(failure) => super::tell(&failure),
+    }
+}
+
+fn export(arguments: &Arguments) -> Result<String, Failure> {
+    let saved = Saved::open(&arguments.checkpoint, super::kept(arguments.ema))?;
+    let bytes = to_timm(&saved)?;
+    write_whole(&arguments.out, &bytes).map_err(|error| {
+        Failure::because(Exit::Config, format!("cannot write {}: {error}", arguments.out.display()))
+    })?;
+    let reason = saved.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+    let spec = saved.spec()?;
+    let mut words = format!(
+        "{}{reason}\n{}, {} classes, {} parameters, {}, after {} steps → {} ({:.1} MB)",
+        saved.path.display(),
+        saved.config.model.name,
+        saved.num_classes,
+        spec.parameters(),
+        spec.activations.default.activation.name(),
+        saved.step,
+        arguments.out.display(),
+        bytes.len() as f64 / 1e6,
+    );
+    if !arguments.ema && saved.path.join(EMA).is_file() {
+        words += "\nthe checkpoint also holds a moving average of the weights: --ema exports that";
+    }
+    Ok(words)
+}
+
+/// Writes a file so that it is whole or absent.
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut scratch = path.as_os_str().to_owned();
+    scratch.push(".partial");
+    let written = fs::write(&scratch, bytes).and_then(|()| fs::rename(&scratch, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&scratch);
+    }
+    written
+}

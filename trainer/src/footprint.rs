@@ -1,0 +1,35 @@
+//! How much memory the ranks of a run ever held.
+
+use collectives::{Communicator, Phase};
+
+use crate::failure::Failure;
+
+/// The highest peak of resident memory among all ranks, in MiB, on every rank; `None` where no kernel tells.
+///
+/// # Errors
+/// When a rank is lost.
+pub fn highest_peak_mib(communicator: &dyn Communicator) -> Result<Option<f64>, Failure> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mine = peak_kib(&status).unwrap_or(0);
+    let all = communicator.all_gather(Phase::new("peak memory"), &mine.to_le_bytes())?;
+    let peaks = all.iter().filter_map(|bytes| Some(u64::from_le_bytes(bytes.as_slice().try_into().ok()?)));
+    Ok(peaks.max().filter(|&peak| peak > 0).map(|kib| kib as f64 / 1024.0))
+}
+
+/// `VmHWM` of `/proc/self/status`.
+fn peak_kib(status: &str) -> Option<u64> {
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peak_is_found_in_the_kernel_s_words() {
+        assert_eq!(peak_kib("VmPeak:\t  900 kB\nVmHWM:\t  123456 kB\nVmRSS:\t 1 kB\n"), Some(123_456));
+        assert_eq!(peak_kib(""), None);
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        assert!(peak_kib(&status).is_some_and(|kib| kib > 100));
+    }
+}

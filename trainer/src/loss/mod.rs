@@ -1,0 +1,119 @@
+//! Losses: how logits are compared with labels, plain or mixed.
+
+mod binary;
+pub mod distillation;
+mod targets;
+
+use dataloader::{Mix, SKIPPED};
+use plan::config::LossName;
+use tch::{Reduction, Tensor};
+
+use crate::mixing::mixed_cross_entropy;
+use crate::skipped::counted;
+
+pub use binary::Binary;
+pub use targets::Targets;
+
+/// What is minimised: a mean over all images of the batch, to which skipped ones add nothing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Loss {
+    /// Cross-entropy of the softmax over all classes.
+    CrossEntropy {
+        /// Share of the target spread evenly over all classes, in `[0, 1)`.
+        smoothing: f64,
+    },
+    /// A binary cross-entropy for each class.
+    Binary(Binary),
+}
+
+impl Loss {
+    /// What a config asks for.
+    pub fn configured(config: &plan::config::Loss) -> Loss {
+        match config.name {
+            LossName::CrossEntropy => Loss::CrossEntropy { smoothing: config.smoothing },
+            LossName::Bce => Loss::Binary(Binary {
+                smoothing: config.smoothing,
+                threshold: config.target_threshold,
+                sum_classes: config.sum_classes.unwrap_or(false),
+            }),
+        }
+    }
+
+    /// The loss of `logits` `(N, C)`, a differentiable scalar, where `labels` and `mixes` say what N images show.
+    ///
+    /// # Panics
+    /// When logits, labels and mixes are not as many.
+    pub fn of(&self, logits: &Tensor, labels: &[i64], mixes: Option<&[Mix]>) -> Tensor {
+        match (self, mixes) {
+            (Loss::Binary(binary), _) => binary.of(logits, &Targets::new(labels, mixes, logits)),
+            (Loss::CrossEntropy { smoothing }, Some(mixes)) => mixed_cross_entropy(logits, labels, mixes, *smoothing),
+            (Loss::CrossEntropy { smoothing }, None) => cross_entropy(logits, labels, *smoothing),
+        }
+    }
+}
+
+/// As PyTorch's `cross_entropy` with smoothing; what is skipped counts in the divisor alone.
+fn cross_entropy(logits: &Tensor, labels: &[i64], smoothing: f64) -> Tensor {
+    let target = Tensor::from_slice(labels).to_device(logits.device());
+    let of = |reduction| logits.cross_entropy_loss::<Tensor>(&target, None, reduction, SKIPPED, smoothing);
+    if counted(labels) == labels.len() {
+        return of(Reduction::Mean);
+    }
+    of(Reduction::Sum) / labels.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use dataloader::Blend;
+    use tch::Kind;
+
+    use super::distillation::{Distillation, Lesson};
+    use super::*;
+
+    fn logits(phase: f64, rows: i64) -> Tensor {
+        let values: Vec<f64> = (0..rows * 5).map(|i| 2.0 * (0.9 * i as f64 + phase).sin()).collect();
+        Tensor::from_slice(&values).view([rows, 5])
+    }
+
+    /// An image that was left out changes nothing for the others, plain or mixed with one another.
+    #[test]
+    fn skipped_images_add_nothing_to_any_loss() {
+        let binary = |threshold, sum_classes| Loss::Binary(Binary { smoothing: 0.1, threshold, sum_classes });
+        let losses = [Loss::CrossEntropy { smoothing: 0.1 }, binary(None, true), binary(Some(0.3), false)];
+        let mix = |partner, weight| Mix { partner, weight, blend: Blend::Whole };
+        let pairs = [mix(1, 0.7), mix(0, 0.4), mix(3, 0.6), mix(2, 0.6)];
+        let lessons = [Lesson::Hard, Lesson::Soft { tau: 2.0 }];
+        for (loss, mixes) in losses.iter().flat_map(|loss| [None, Some(&pairs)].map(|mixes| (loss, mixes))) {
+            let of = |labels: &[i64], lesson: Option<Lesson>| {
+                let rows = labels.len();
+                let (logits, mixes) = (logits(0.1, rows as i64), mixes.map(|mixes| &mixes[..rows]));
+                let base = loss.of(&logits, labels, mixes);
+                let found = match lesson {
+                    None => base,
+                    Some(lesson) => {
+                        let targets = Targets::new(labels, mixes, &logits);
+                        let teacher = self::logits(0.5, rows as i64);
+                        Distillation { lesson, alpha: 0.5 }.of(base, &logits, &teacher, &targets)
+                    }
+                };
+                assert_eq!(found.kind(), Kind::Double);
+                found.double_value(&[]) * rows as f64
+            };
+            for lesson in lessons.map(Some).into_iter().chain([None]) {
+                let (alone, with_skipped) = (of(&[3, 1], lesson), of(&[3, 1, SKIPPED, SKIPPED], lesson));
+                assert!((alone - with_skipped).abs() < 1e-12, "{loss:?} {lesson:?}: {alone} and {with_skipped}");
+            }
+        }
+    }
+
+    /// Where a partner is left out, the image counts as much as it is itself, for its own class alone.
+    #[test]
+    fn an_image_whose_partner_is_skipped_counts_in_part() {
+        let mixes = [1, 0].map(|partner| Mix { partner, weight: 0.7, blend: Blend::Whole });
+        let loss = Loss::Binary(Binary { smoothing: 0.0, threshold: Some(0.0), sum_classes: true });
+        let found = loss.of(&logits(0.1, 2), &[3, SKIPPED], Some(&mixes)).double_value(&[]) * 2.0;
+        let row = |place| loss.of(&logits(0.1, 2).narrow(0, place, 1), &[3], None).double_value(&[]);
+        let expected = 0.7 * row(0) + 0.3 * row(1);
+        assert!((found - expected).abs() < 1e-12, "{found} and {expected}");
+    }
+}

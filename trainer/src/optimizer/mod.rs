@@ -1,0 +1,60 @@
+//! Optimisers over the flat parameter groups: what each can do, and which one a config asks for.
+
+mod adamw;
+mod lamb;
+mod lion;
+mod muon;
+mod sgd;
+
+use models::{Group, Parameters};
+use plan::config::OptimizerName;
+use tch::Tensor;
+
+pub use adamw::AdamW;
+pub use lamb::Lamb;
+pub use lion::Lion;
+pub use muon::Muon;
+pub use sgd::Sgd;
+
+/// An update rule and what it remembers.
+pub trait Optimizer {
+    /// Takes the step that follows `finished_steps` steps, from the gradients that lie in the groups.
+    fn step(&mut self, parameters: &Parameters, learning_rate: f64, finished_steps: u64);
+
+    /// What it remembers, as `(prefix of the names in a checkpoint, one buffer a parameter group)`: the very memory, so that
+    /// a checkpoint can be written into it.
+    fn buffers(&self) -> Vec<(&'static str, Vec<Tensor>)>;
+}
+
+/// The optimiser of a config for `parameters`; it has taken no step.
+pub fn new(config: &plan::config::Optimizer, parameters: &Parameters) -> Box<dyn Optimizer> {
+    match config.name {
+        OptimizerName::Sgd => Box::new(Sgd::new(config, parameters)),
+        OptimizerName::AdamW => Box::new(AdamW::new(config, parameters)),
+        OptimizerName::Lamb => Box::new(Lamb::new(config, parameters)),
+        OptimizerName::Lion => Box::new(Lion::new(config, parameters)),
+        OptimizerName::Muon => Box::new(Muon::new(config, parameters)),
+    }
+}
+
+/// Memory laid out as the values of every group, of zeros.
+fn zeros(parameters: &Parameters) -> Vec<Tensor> {
+    parameters.groups().iter().map(|group| group.values.zeros_like()).collect()
+}
+
+/// Handles of the same memory.
+fn handles(buffers: &[Tensor]) -> Vec<Tensor> {
+    buffers.iter().map(Tensor::shallow_clone).collect()
+}
+
+/// The learning rate of a group.
+fn rate_of(group: &Group, learning_rate: f64) -> f64 {
+    learning_rate * group.lr_scale
+}
+
+/// Weight decay apart from the gradient (Loshchilov & Hutter, 2019): shrinks the values of a group that decays.
+fn decay(group: &Group, amount: f64) {
+    if group.weight_decay {
+        let _ = group.values.shallow_clone().g_mul_scalar_(1.0 - amount);
+    }
+}

@@ -1,0 +1,150 @@
+//! A run that ends at a checkpoint and goes on is the run that never ended, with every optimiser, average and teacher.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::Duration;
+
+use collectives::local_ranks;
+use metrics::{ProgressMode, Record, Summary, read_records};
+use trainer::failure::Failure;
+use trainer::resume::Resume;
+use trainer::run::{Options, train};
+use trainer::stop::StopFlag;
+use trainer::training::Ending;
+use world::World;
+
+const CONFIG: &str = "
+name = 'continuing'
+seed = 5
+[augment]
+scale = [0.5, 1.0]
+mixup = 0.8
+[model]
+name = 'vit_tiny_patch16_224'
+image_size = 32
+patch_size = 8
+embed_dim = 32
+depth = 2
+num_heads = 2
+drop_path = 0.2
+activation = 'crrelu'
+[schedule]
+epochs = 4
+warmup_epochs = 0.1
+[train]
+batch_size = 24
+threads = 1
+[eval]
+every_epochs = 0
+[checkpoint]
+every_steps = 3
+[log]
+every_steps = 1
+";
+
+/// Trains one rank in `folder` and says how it ended.
+fn run(data: &Path, folder: &Path, resume: Resume, sets: &[&str]) -> Result<Ending, Failure> {
+    let mut all = vec![format!("data.path={}", data.display())];
+    all.extend(sets.iter().map(|&set| set.to_owned()));
+    let config = plan::parse(CONFIG, Path::new("continuing.toml"), &all).expect("a good config");
+    let options = Options {
+        run_dir: Some(folder.to_owned()),
+        resume,
+        metrics_port: None,
+        metrics_host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        progress: ProgressMode::Off,
+    };
+    let communicator = local_ranks(1, Duration::from_secs(60)).remove(0);
+    train(config, &options, &World::alone("here".into()), &*communicator, &StopFlag::default())
+}
+
+fn digits() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    dataloader::sample::write(folder.path()).expect("the digits");
+    folder
+}
+
+fn file(folder: &Path, step: u64, name: &str) -> Vec<u8> {
+    let path = folder.join(format!("checkpoints/step-{step:08}/{name}"));
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Six steps at once, and three and three: the same bits in every file of tensors.
+#[track_caller]
+fn goes_on_bit_by_bit(data: &Path, sets: &[&str], files: &[&str]) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    let with = |steps| [sets, &[steps]].concat();
+    run(data, &whole, Resume::None, &with("schedule.max_steps=6")).expect("training ends well");
+    run(data, &parts, Resume::None, &with("schedule.max_steps=3")).expect("training ends well");
+    run(data, &parts, Resume::Auto, &with("schedule.max_steps=6")).expect("training ends well");
+    let summary = Summary::read(&parts.join("summary.json")).expect("a summary");
+    assert_eq!((summary.resumed_from, summary.steps), (Some(3), 6), "{sets:?}");
+    for name in ["parameters.safetensors", "optimizer.safetensors"].iter().chain(files) {
+        assert!(file(&whole, 6, name) == file(&parts, 6, name), "{sets:?}: {name} differs");
+        assert!(file(&whole, 3, name) != file(&whole, 6, name), "{sets:?}: {name} does not change");
+    }
+}
+
+#[test]
+fn every_optimizer_goes_on_bit_by_bit() {
+    let data = digits();
+    for name in ["sgd", "adamw", "lamb", "lion", "muon"] {
+        let sets = [&format!("optimizer.name={name}"), "ema.decay=0.9", "optimizer.learning_rate=1e-3"];
+        goes_on_bit_by_bit(data.path(), &sets, &["ema.safetensors"]);
+    }
+}
+
+#[test]
+fn the_average_is_evaluated_beside_the_weights_and_may_begin_late() {
+    let data = digits();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let sets = |steps| ["optimizer.learning_rate=5e-3", "data.subset=240", "eval.every_epochs=1", steps];
+    run(data.path(), folder.path(), Resume::None, &sets("schedule.max_steps=10")).expect("training ends well");
+    assert!(!folder.path().join("checkpoints/step-00000010/ema.safetensors").exists());
+    let sets = [&sets("schedule.max_steps=20")[..], &["ema.decay=0.5"]].concat();
+    run(data.path(), folder.path(), Resume::Auto, &sets).expect("training ends well");
+
+    let records = read_records(&folder.path().join("metrics.jsonl")).expect("metrics");
+    let evals: Vec<_> =
+        records.into_iter().filter_map(|r| if let Record::Eval(eval) = r { Some(eval) } else { None }).collect();
+    let [before, after] = &evals[..] else { panic!("{evals:?}") };
+    assert_eq!((before.step, before.ema_top1_percent), (10, None));
+    let (own, average) = (after.evaluation_loss, after.ema_evaluation_loss.expect("a loss of the average"));
+    assert!((own - average).abs() > 1e-4 && (own / average - 1.0).abs() < 0.2, "{own} and {average}");
+    let best = [before.top1_percent, after.top1_percent, after.ema_top1_percent.expect("a top-1 of the average")];
+    let best = best.into_iter().fold(0.0, f64::max);
+    let summary = Summary::read(&folder.path().join("summary.json")).expect("a summary");
+    assert_eq!((summary.best_top1, summary.ema_top1), (Some(best), after.ema_top1_percent));
+}
+
+/// A teacher of the zoo, with the weights of an earlier run; a distilled student and a plain one.
+#[test]
+fn students_learn_from_a_teacher() {
+    let data = digits();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let teacher = folder.path().join("teacher");
+    run(data.path(), &teacher, Resume::None, &["schedule.max_steps=3"]).expect("training ends well");
+    let weights = teacher.join("checkpoints/step-00000003/parameters.safetensors");
+    let of = |kind: &str, teacher: &str, embed_dim: u32| {
+        format!(
+            "distillation={{ kind = '{kind}', teacher = '{teacher}', weights = '{}', image_size = 32, patch_size = 8, \
+             embed_dim = {embed_dim}, depth = 2, num_heads = 2, activation = 'crrelu' }}",
+            weights.display()
+        )
+    };
+    let teacher = "vit_tiny_patch16_224";
+    for (kind, student) in [("hard", "deit_tiny_distilled_patch16_224"), ("soft", "deit_tiny_patch16_224")] {
+        let taught = of(kind, teacher, 32);
+        let sets = [&*taught, &format!("model.name={student}"), "optimizer.learning_rate=1e-3"];
+        goes_on_bit_by_bit(data.path(), &sets, &[]);
+    }
+    let wrong = of("hard", teacher, 48);
+    let failure = run(data.path(), &folder.path().join("wrong"), Resume::None, &[&wrong]).expect_err("another model");
+    let message = format!("{:#}", failure.error);
+    assert_eq!(failure.exit, world::Exit::Config);
+    for part in ["distillation.weights", "parameters.safetensors", "cls_token", "[1, 1, 48]", "[1, 1, 32]"] {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+}
