@@ -36,7 +36,7 @@ pub fn data(config: &Config) -> Result<(DataFacts, String), Ending> {
 /// expects, otherwise from the data, which then must be there.
 pub fn without_data(config: Config, nproc: usize) -> Result<(Plan, [String; 2]), Ending> {
     let (facts, known) = match DataFacts::expected(&config) {
-        Some(facts) => (facts, "as the config expects; nobody looked"),
+        Some(facts) => (facts, "as the config expects; they were not looked at"),
         None => (data(&config)?.0, "as they are there"),
     };
     let words = [describe(&config, facts), known.to_owned()];

@@ -11,6 +11,7 @@ mod family;
 mod guard;
 mod handing;
 mod hosts;
+mod lines;
 mod machine;
 mod models;
 mod mpi;

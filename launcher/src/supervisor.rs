@@ -1,6 +1,6 @@
 //! Runs one command to its end: takes its output line by line, passes signals on, leaves no process behind.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -13,7 +13,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 use crate::command::CommandLine;
 use crate::stopping::{Action, Stopping};
-use crate::{family, guard, machine};
+use crate::{family, guard, lines, machine};
 
 /// The longest nap between two looks at clock and child.
 const TICK: Duration = Duration::from_millis(100);
@@ -107,19 +107,9 @@ impl Supervisor {
 
     /// Hands the lines of `source` to the loop; returns the number of streams opened.
     fn read(&self, stream: Stream, source: impl Read + Send + 'static) -> usize {
-        let to_loop = self.sender.clone();
-        thread::spawn(move || {
-            let mut source = BufReader::new(source);
-            let mut line = Vec::new();
-            while source.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
-                let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_string();
-                line.clear();
-                if to_loop.send(Event::Line(stream, text)).is_err() {
-                    return;
-                }
-            }
-            let _ = to_loop.send(Event::Closed);
-        });
+        let (to_loop, at_end) = (self.sender.clone(), self.sender.clone());
+        let closed = move || drop(at_end.send(Event::Closed));
+        lines::read(source, move |line| to_loop.send(Event::Line(stream, line)).is_ok(), closed);
         1
     }
 

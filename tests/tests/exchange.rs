@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use e2e::{Job, Workshop, binary, digits};
+use e2e::{Job, Workshop, binary, copy_of_digits, digits};
 use serde_json::Value;
 
 /// A workshop with a run of ten steps in `run`.
@@ -51,6 +51,16 @@ fn an_exported_network_answers_as_its_checkpoint() {
     assert_eq!(of_file["file"], image.display().to_string());
     assert_eq!(of_file["logits"].as_array().map(Vec::len), Some(10));
     assert_eq!(of_file["top5"].as_array().map(Vec::len), Some(5));
+    // Weights of another model: refused with names and shapes.
+    let other = ["predict", "--weights", &file, "--model", "deit_tiny_patch16_224"];
+    rectify(&workshop, &other)
+        .argument(&image)
+        .run()
+        .code(2)
+        .says(&["pos_embed: [1, 197, 192] here, [1, 17, 32] in the file"]);
+    let data = digits().display().to_string();
+    let scored = ["eval", &file, "--model", "resnet18", "--data", &data];
+    rectify(&workshop, &scored).run().code(2).says(&["the weights are those of another model"]);
     let missing = rectify(&workshop, &["predict", "--weights", &file, "no.jpg"]).argument(&image).run().code(3);
     missing.says(&["no.jpg"]);
 }
@@ -59,12 +69,22 @@ fn an_exported_network_answers_as_its_checkpoint() {
 fn a_run_begins_with_the_weights_of_another() {
     let workshop = trained();
     let init = format!("model.init_from={}", exported(&workshop));
+    let fewer = workshop.path("fewer");
+    copy_of_digits(&fewer, 8);
+    for class in 3..10 {
+        for split in ["train", "val"] {
+            std::fs::remove_dir_all(fewer.join(split).join(class.to_string())).expect("a class");
+        }
+    }
     let begin = |run: &str, more: &str| {
         let mut job = workshop.rectify(2, run);
         job.set(&init).set("schedule.max_steps=1").set(more);
         job.run()
     };
     begin("same", "seed=2").code(0).says(&["tensors loaded"]);
+    begin("classes", &format!("data.path={}", fewer.display()))
+        .code(0)
+        .says(&["2 replaced by fresh ones (head.weight: [3, 32]"]);
     begin("activation", "model.activation=gelu").code(0).says(&["unexpected", "act.epsilon"]);
     begin("wider", "model.embed_dim=64").code(2).says(&["cls_token: [1, 1, 64] here, [1, 1, 32] in the file"]);
     let nothing = workshop.rectify(1, "nothing").set("model.init_from=nothing.safetensors").run();

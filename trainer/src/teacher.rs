@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use anyhow::Context;
-use models::{Mode, Model, from_safetensors};
+use models::{Mode, Model, Weights};
 use plan::Plan;
 use plan::config::DecayRule;
 use plan::models::ModelSpec;
-use random::Key;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 use world::Exit;
 
 use crate::failure::Failure;
@@ -55,8 +54,9 @@ impl Teacher {
 fn load_teacher(spec: &ModelSpec, file: &Path) -> Result<Model, Failure> {
     let load = || -> anyhow::Result<Model> {
         let bytes = std::fs::read(file)?;
-        let model = Model::new(spec, DecayRule::All, Key::root(0), Device::Cpu)?;
-        model.parameters().restore(&from_safetensors(&bytes)?)?;
+        let model = Model::empty(spec, DecayRule::All, Device::Cpu, Kind::Float)?;
+        let report = model.load_pretrained(&Weights::parse(&bytes)?.tensors)?;
+        anyhow::ensure!(report.is_exact(), "it does not hold just the weights of this model: {report}");
         Ok(model)
     };
     load()

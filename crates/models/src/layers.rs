@@ -30,12 +30,9 @@ impl Linear {
         name: &str,
         inputs: i64,
         outputs: i64,
-        [weight, bias]: [Initial; 2],
+        initial: [Initial; 2],
     ) -> Linear {
-        Linear {
-            weight: declarations.weight(format!("{name}.weight"), &[outputs, inputs], weight),
-            bias: declarations.weight(format!("{name}.bias"), &[outputs], bias),
-        }
+        Linear::shaped(declarations, name, &[outputs, inputs], initial)
     }
 
     /// The same with a weight in the shape of a convolution over 1 × 1.
@@ -44,11 +41,15 @@ impl Linear {
         name: &str,
         inputs: i64,
         outputs: i64,
-        [weight, bias]: [Initial; 2],
+        initial: [Initial; 2],
     ) -> Linear {
+        Linear::shaped(declarations, name, &[outputs, inputs, 1, 1], initial)
+    }
+
+    fn shaped(declarations: &mut Declarations<'_>, name: &str, shape: &[i64], [weight, bias]: [Initial; 2]) -> Linear {
         Linear {
-            weight: declarations.weight(format!("{name}.weight"), &[outputs, inputs, 1, 1], weight),
-            bias: declarations.weight(format!("{name}.bias"), &[outputs], bias),
+            weight: declarations.weight(format!("{name}.weight"), shape, weight),
+            bias: declarations.weight(format!("{name}.bias"), &shape[..1], bias),
         }
     }
 

@@ -94,6 +94,11 @@ impl Model {
 }
 
 impl Report {
+    /// Whether the file held everything, what activations learn too, and nothing else.
+    pub fn is_exact(&self) -> bool {
+        self.is_complete() && self.activations.is_empty()
+    }
+
     /// Whether the file held everything, and nothing else: a change of activation is allowed for.
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty() && self.replaced.is_empty()
@@ -158,7 +163,7 @@ fn grid(tokens: i64) -> Option<(i64, i64)> {
 
 /// The first few of many names, and how many more there are.
 pub(crate) fn some(names: &[String]) -> String {
-    const SHOWN: usize = 4;
+    const SHOWN: usize = 24;
     match names.len() {
         n if n <= SHOWN + 1 => names.join(", "),
         n => format!("{} and {} more", names[..SHOWN].join(", "), n - SHOWN),

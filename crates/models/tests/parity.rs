@@ -29,7 +29,7 @@ const BUFFERS: u64 = 5000;
 const FORWARD_ERROR: f64 = 1e-5;
 const GRADIENT_ERROR: f64 = 1e-4;
 /// In f64, and then in f32, of activations with a kink.
-const KINKED_ERRORS: [f64; 2] = [1e-9, 1e-1];
+const KINKED_ERRORS: [f64; 2] = [1e-9, 2e-2];
 const KINKED: [Activation; 3] = [Activation::Relu, Activation::CrRelu, Activation::PRelu];
 
 /// What the script wrote about one model.

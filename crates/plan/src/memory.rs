@@ -25,7 +25,7 @@ pub struct Memory {
     pub average: u64,
     /// The teacher's parameters.
     pub teacher: u64,
-    /// What the forward pass of a micro-batch keeps for the backward pass: an estimate.
+    /// What the forward pass of a micro-batch keeps for the backward pass: an estimate, by the activation of most layers.
     pub kept: u64,
 }
 

@@ -84,7 +84,7 @@ impl<M: BatchMemory> Batches<'_, M> {
         self.stats.spent(Clock::ConsumerWait, began.elapsed());
         let whole = whole.inspect_err(|_| self.failed = true)?;
         self.next += 1;
-        self.stats.batches_taken(1);
+        self.stats.batch_taken();
         self.stats.count_batch();
         self.leased.fetch_add(1, Ordering::AcqRel);
         let (free, leased) = (self.free.clone(), Arc::clone(&self.leased));
@@ -98,13 +98,6 @@ impl<M: BatchMemory> Batches<'_, M> {
             }
             self.early.push(self.filled.recv().map_err(|_| DataError::Stopped)??);
         }
-    }
-}
-
-impl<M: BatchMemory> Drop for Batches<'_, M> {
-    fn drop(&mut self) {
-        let waiting = self.filled.try_iter().filter(Result::is_ok).count() + self.early.len();
-        self.stats.batches_taken(waiting as u64);
     }
 }
 

@@ -69,11 +69,21 @@ pub fn with_batches<M: BatchMemory, R>(
         budget: Budget::new(READ_AHEAD_BYTES),
         seats: memory.iter().map(|_| CachePadded::default()).collect(),
     };
+    let _end = End(stats);
     let run = scope(|scope| {
         let mut batches = loader.start(scope, memory)?;
         Ok(body(&mut batches))
     });
     run.unwrap_or_else(|panic| Err(panicked("scope", &panic_message(panic.as_ref()))))
+}
+
+/// The end of a loader, a panic's too: its threads have ended, and what was ready waits for nobody.
+struct End<'a>(&'a LoaderStats);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.none_ready();
+    }
 }
 
 fn check_memory<M: BatchMemory>(spec: &LoaderSpec, memory: &mut [M]) -> Result<(), DataError> {

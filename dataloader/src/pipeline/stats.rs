@@ -128,8 +128,13 @@ impl LoaderStats {
         self.ready.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn batches_taken(&self, count: u64) {
-        self.ready.fetch_sub(count, Ordering::Relaxed);
+    pub(crate) fn batch_taken(&self) {
+        self.ready.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// What was ready when the loader ended waits for nobody.
+    pub(crate) fn none_ready(&self) {
+        self.ready.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn count_bad(&self, reason: Reason) {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::Child;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -17,7 +17,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use super::lanes::Lanes;
 use crate::command::CommandLine;
 use crate::stopping::{Action, Stopping};
-use crate::{family, guard, machine};
+use crate::{family, guard, lines, machine};
 
 /// The longest nap between two looks at clock and children.
 const TICK: Duration = Duration::from_millis(100);
@@ -168,19 +168,9 @@ impl Crew {
 
     /// Hands the lines of `source` to the loop; returns the number of streams opened.
     fn read(&self, job: usize, source: impl Read + Send + 'static) -> usize {
-        let to_loop = self.sender.clone();
-        thread::spawn(move || {
-            let mut source = BufReader::new(source);
-            let mut line = Vec::new();
-            while source.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
-                let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_string();
-                line.clear();
-                if to_loop.send(Message::Line(job, text)).is_err() {
-                    return;
-                }
-            }
-            let _ = to_loop.send(Message::Closed(job));
-        });
+        let (to_loop, at_end) = (self.sender.clone(), self.sender.clone());
+        let closed = move || drop(at_end.send(Message::Closed(job)));
+        lines::read(source, move |line| to_loop.send(Message::Line(job, line)).is_ok(), closed);
         1
     }
 

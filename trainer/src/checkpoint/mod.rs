@@ -1,8 +1,8 @@
 //! Checkpoints: the state of a run on disk, whole or absent.
 //!
 //! `checkpoints/step-00001234/` holds `parameters.safetensors` (timm's names), `optimizer.safetensors` (the same names
-//! after the prefixes of the optimiser's buffers, such as
-//! `exp_avg.`), with a moving average `ema.safetensors` (timm's names), `state.json` and `manifest.json` (size and BLAKE3 hash of each). Tensors are
+//! after the prefixes of the optimiser's buffers, such as `exp_avg.`), `ema.safetensors` where there is a moving average,
+//! `state.json` and `manifest.json` (size and BLAKE3 hash of each). Tensors are
 //! stored whole, never as one rank's share, so any number of ranks can go on from them.
 
 mod folder;

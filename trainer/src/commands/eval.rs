@@ -19,6 +19,8 @@ Examples:
   rectify eval runs/deit/checkpoints/step-00375000 --data imagenetv2 --labels imagenet-v2
   rectify eval runs/deit --data imagenet-a --labels imagenet-a --json
 
+`rectify eval … --nproc N` evaluates on N ranks.
+
 Labels:
   folders          one folder of images a class, called as the class; some may be missing
   imagenet         ImageNet's val: such folders, or flat beside val_labels.txt or the devkit
@@ -31,8 +33,11 @@ Labels:
 /// What `eval` is asked for.
 #[derive(Args)]
 pub struct Arguments {
-    /// A checkpoint's folder, a run's (its best checkpoint, else its newest), or an exported file.
+    /// A checkpoint's folder, a run's (its best checkpoint, else its newest), or a file of weights.
     checkpoint: PathBuf,
+    /// timm's name of the model of a file of weights; an exported one says it itself.
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
     /// The images. Default: the validation split of the run's own data.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -91,7 +96,7 @@ pub fn run(arguments: &Arguments) -> Exit {
     match evaluate(arguments, &world, &*communicator) {
         Ok(report) => {
             if world.is_main() {
-                println!("{}", if arguments.json { to_json(&report) } else { to_text(&report) });
+                let _ = super::say(&if arguments.json { to_json(&report) } else { to_text(&report) });
             }
             Exit::Done
         }
@@ -105,11 +110,12 @@ pub fn run(arguments: &Arguments) -> Exit {
 fn evaluate(arguments: &Arguments, world: &World, communicator: &dyn Communicator) -> Result<Report, Failure> {
     let begun = Instant::now();
     tch::set_num_threads((world::cores() / world.local_size.max(1)).max(1) as i32);
-    let saved = Saved::open(&arguments.checkpoint, super::kept(arguments.ema))?.with(Changes {
-        image_size: arguments.image_size,
-        classes: arguments.classes.as_deref().map(super::read_classes).transpose()?,
-        ..Changes::default()
-    })?;
+    let saved =
+        Saved::open(&arguments.checkpoint, super::kept(arguments.ema), arguments.model.as_deref())?.with(Changes {
+            image_size: arguments.image_size,
+            classes: arguments.classes.as_deref().map(super::read_classes).transpose()?,
+            ..Changes::default()
+        })?;
     let (set, data) = open_set(arguments, &saved)?;
     let model = saved.model()?;
     let size = saved.spec()?.image_size;

@@ -34,7 +34,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Exit {
     match export(arguments) {
         Ok(words) => {
-            println!("{words}");
+            let _ = super::say(&words);
             Exit::Done
         }
         Err(failure) => super::tell(&failure),
@@ -42,7 +42,7 @@ pub fn run(arguments: &Arguments) -> Exit {
 }
 
 fn export(arguments: &Arguments) -> Result<String, Failure> {
-    let saved = Saved::open(&arguments.checkpoint, super::kept(arguments.ema))?;
+    let saved = Saved::open(&arguments.checkpoint, super::kept(arguments.ema), None)?;
     let bytes = to_timm(&saved)?;
     write_whole(&arguments.out, &bytes).map_err(|error| {
         Failure::because(Exit::Config, format!("cannot write {}: {error}", arguments.out.display()))

@@ -5,6 +5,7 @@ pub mod export;
 pub mod predict;
 pub mod train;
 
+use std::io::Write;
 use std::path::Path;
 
 use trainer::checkpoint::Kept;
@@ -25,6 +26,11 @@ fn read_classes(path: &Path) -> Result<Vec<String>, Failure> {
         Some(line) => Err(refused(format!("line {} is empty; write one class a line", line + 1))),
         None => Ok(names),
     }
+}
+
+/// Prints on standard output.
+fn say(words: &str) -> std::io::Result<()> {
+    writeln!(std::io::stdout(), "{words}")
 }
 
 /// Tells a person what went wrong, and gives the exit code for it.

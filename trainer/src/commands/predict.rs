@@ -89,7 +89,10 @@ fn predict(arguments: &Arguments) -> Result<Exit, Failure> {
         match predictor.logits(path) {
             Ok(logits) => {
                 let answers = Answer::best(&logits, ANSWERS, &saved);
-                print(path, &logits, &answers, arguments.json);
+                // Who closed the output has read enough.
+                if super::say(&words(path, &logits, &answers, arguments.json)).is_err() {
+                    return Ok(Exit::Done);
+                }
             }
             Err(why) => {
                 eprintln!("error: {}: {why}", path.display());
@@ -106,7 +109,7 @@ fn predict(arguments: &Arguments) -> Result<Exit, Failure> {
 
 fn open(arguments: &Arguments) -> Result<Saved, Failure> {
     let saved = match (&arguments.checkpoint, &arguments.weights) {
-        (Some(checkpoint), _) => Saved::open(checkpoint, super::kept(arguments.ema))?,
+        (Some(checkpoint), _) => Saved::open(checkpoint, super::kept(arguments.ema), None)?,
         (None, Some(weights)) => Saved::of_file(weights, arguments.model.as_deref())?,
         (None, None) => unreachable!("the command line asks for one of them"),
     };
@@ -128,18 +131,18 @@ fn changes(arguments: &Arguments) -> Result<Changes, Failure> {
     })
 }
 
-fn print(path: &Path, logits: &[f32], answers: &[Answer], json: bool) {
+/// What is said of an image.
+fn words(path: &Path, logits: &[f32], answers: &[Answer], json: bool) -> String {
     let file = path.to_string_lossy();
     if json {
         let line = Line { file: &file, logits, top5: answers };
-        println!("{}", serde_json::to_string(&line).expect("a line has string keys only"));
-        return;
+        return serde_json::to_string(&line).expect("a line has string keys only");
     }
-    println!("{file}");
-    for Answer { class, index, probability } in answers {
+    let answer = |Answer { class, index, probability }: &Answer| {
         let name = if *class == index.to_string() { String::new() } else { format!("  {class}") };
-        println!("  {:6.2} %  {index:>4}{name}", 100.0 * probability);
-    }
+        format!("\n  {:6.2} %  {index:>4}{name}", 100.0 * probability)
+    };
+    file.into_owned() + &answers.iter().map(answer).collect::<String>()
 }
 
 fn triple(text: &str) -> Result<[f64; 3], String> {

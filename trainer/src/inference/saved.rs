@@ -51,18 +51,20 @@ pub struct Changes {
 }
 
 impl Saved {
-    /// What lies at `path`: a checkpoint, the folder of a run, or an exported file.
+    /// What lies at `path`: a checkpoint, the folder of a run, an exported file, or a file of weights of the model `name`.
     ///
     /// # Errors
     /// [`Exit::Config`] when there is none, or it is damaged.
-    pub fn open(path: &Path, kept: Kept) -> Result<Saved, Failure> {
+    pub fn open(path: &Path, kept: Kept, name: Option<&str>) -> Result<Saved, Failure> {
         match path.is_file() {
+            false if name.is_some() => {
+                Err(refused(path, "a checkpoint says itself which model it is: leave out --model"))
+            }
             false => Saved::of_checkpoint(path, kept),
-            true if kept == Kept::Averaged => Err(refused(
-                path,
-                "is a file of one kind of weights; only checkpoints hold averaged ones beside others",
-            )),
-            true => Saved::of_file(path, None),
+            true if kept == Kept::Averaged => {
+                Err(refused(path, "one kind of weights; only checkpoints hold averaged ones beside others"))
+            }
+            true => Saved::of_file(path, name),
         }
     }
 
@@ -195,5 +197,5 @@ fn count_classes(weights: &Weights, path: &Path) -> Result<usize, Failure> {
 }
 
 fn refused(path: &Path, why: &str) -> Failure {
-    Failure::because(Exit::Config, format!("{} {why}", path.display()))
+    Failure::because(Exit::Config, format!("{}: {why}", path.display()))
 }
