@@ -30,12 +30,7 @@ const BATCH: u32 = 20;
 
 fn main() {
     let rounds = std::env::args().nth(1).and_then(|rounds| rounds.parse().ok()).unwrap_or(101);
-    let backends: Vec<Backend> = Backend::ALL
-        .into_iter()
-        .filter(|backend| {
-            backend.is_available() && (std::env::args().nth(2).is_none() || *backend != Backend::Portable)
-        })
-        .collect();
+    let backends: Vec<Backend> = Backend::ALL.into_iter().filter(|backend| backend.is_available()).collect();
     print!("{:22} {:>8}", "crop, kernel", "theirs");
     backends.iter().for_each(|backend| print!("  {:>17}", format!("{backend:?}")));
     println!("\n{:22} {:>8}{}", "", "µs", "     µs    ratio   ".repeat(backends.len()));

@@ -122,7 +122,7 @@ fn resized_crops_agree_to_the_bit() {
         let view = Wanted::only(crop_box(case.r#box), case.size).in_whole();
         resampler.resize_view(&image, view, kernel(&case.filter), [case.size; 2], &mut found);
         let what = format!("box {:?} to {} {}", case.r#box, case.size, case.filter);
-        assert_close(&rgb(&found), &from_hex(&case.pixels), 0, &what);
+        assert_eq!(rgb(&found), from_hex(&case.pixels), "{what}");
     }
 }
 
@@ -135,7 +135,7 @@ fn resize_and_center_crop_agree_to_the_bit() {
         let wanted = Wanted::around(window, [view.width, view.height], [case.size; 2]).in_whole();
         resampler.resize_view(&view, wanted, kernel(&case.filter), [case.size; 2], &mut found);
         let what = format!("{:?} to {} of {} {}", case.view, case.size, case.pct, case.filter);
-        assert_close(&rgb(&found), &from_hex(&case.pixels), 0, &what);
+        assert_eq!(rgb(&found), from_hex(&case.pixels), "{what}");
     }
 }
 
