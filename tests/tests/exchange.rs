@@ -51,6 +51,10 @@ fn an_exported_network_answers_as_its_checkpoint() {
     assert_eq!(of_file["file"], image.display().to_string());
     assert_eq!(of_file["logits"].as_array().map(Vec::len), Some(10));
     assert_eq!(of_file["top5"].as_array().map(Vec::len), Some(5));
+    // Nothing is written into a checkpoint.
+    let inside = workshop.path("run/checkpoints/step-00000010/parameters.safetensors");
+    let ended = rectify(&workshop, &["export", "run"]).argument(&inside).run().code(2);
+    ended.says(&["name a file elsewhere"]);
     // Weights of another model: refused with names and shapes.
     let other = ["predict", "--weights", &file, "--model", "deit_tiny_patch16_224"];
     rectify(&workshop, &other)
@@ -87,8 +91,20 @@ fn a_run_begins_with_the_weights_of_another() {
         .says(&["2 replaced by fresh ones (head.weight: [3, 32]"]);
     begin("activation", "model.activation=gelu").code(0).says(&["unexpected", "act.epsilon"]);
     begin("wider", "model.embed_dim=64").code(2).says(&["cls_token: [1, 1, 64] here, [1, 1, 32] in the file"]);
+    // The folder of a run gives the weights of its checkpoint, verified.
+    let folder = workshop.path("run");
+    begin("folder", &format!("model.init_from={}", folder.display())).code(0).says(&["tensors loaded"]);
+    spoil(&folder.join("checkpoints/step-00000010/parameters.safetensors"));
+    begin("spoilt", &format!("model.init_from={}", folder.display())).code(2).says(&["parameters.safetensors"]);
     let nothing = workshop.rectify(1, "nothing").set("model.init_from=nothing.safetensors").run();
     nothing.code(2).says(&["nothing.safetensors"]);
+}
+
+/// Changes the last byte of a file.
+fn spoil(file: &Path) {
+    let mut bytes = std::fs::read(file).expect("a file");
+    *bytes.last_mut().expect("not empty") ^= 1;
+    std::fs::write(file, bytes).expect("a file that can be written");
 }
 
 #[test]

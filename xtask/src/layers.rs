@@ -29,6 +29,7 @@ pub const CRATES: &[Place] = &[
     Place { name: "jpeg", folder: "crates/jpeg", layer: 0, never: LIBTORCH_OR_MPI },
     Place { name: "metrics", folder: "crates/metrics", layer: 0, never: LIBTORCH_OR_MPI },
     Place { name: "random", folder: "crates/random", layer: 0, never: LIBTORCH_OR_MPI },
+    Place { name: "resample", folder: "crates/resample", layer: 0, never: LIBTORCH_OR_MPI },
     Place { name: "world", folder: "crates/world", layer: 0, never: LIBTORCH_OR_MPI },
     Place { name: "dataloader", folder: "dataloader", layer: 2, never: LIBTORCH_OR_MPI },
     Place { name: "plan", folder: "crates/plan", layer: 1, never: LIBTORCH_OR_MPI },

@@ -6,13 +6,12 @@
 
 use std::path::{Path, PathBuf};
 
-use fast_image_resize::images::{Image as Pixels, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use jpeg::{
     DecodeOptions, Decoder, EntropyDecoder, Frame, PixelFormat, Rect, RegionInfo, Restart, Scale, SegmentIndex,
     TranscodeOptions, Transcoder, assemble_crop,
 };
 use random::{Key, Rng};
+use resample::{Image, Kernel, Resampler, Window};
 
 /// One image in all its forms.
 struct Sample {
@@ -152,8 +151,8 @@ struct Bench {
     index: SegmentIndex,
     small: Vec<u8>,
     pixels: Vec<u8>,
-    resizer: Resizer,
-    resized: Pixels<'static>,
+    resampler: Resampler,
+    resized: Vec<u8>,
     normalised: Vec<f32>,
 }
 
@@ -166,8 +165,8 @@ impl Bench {
             index: SegmentIndex::default(),
             small: Vec::new(),
             pixels: Vec::new(),
-            resizer: Resizer::new(),
-            resized: Pixels::new(TARGET, TARGET, PixelType::U8x4),
+            resampler: Resampler::default(),
+            resized: Vec::new(),
             normalised: vec![0.0; (3 * TARGET * TARGET) as usize],
         }
     }
@@ -203,18 +202,16 @@ impl Bench {
 
     fn resize(&mut self, info: &RegionInfo, crop: Rect) {
         let pixels = &self.pixels[..info.bytes()];
-        let source =
-            ImageRef::new(info.decoded.width, info.decoded.height, pixels, PixelType::U8x4).expect("sizes fit");
+        let source = Image { pixels, width: info.decoded.width, height: info.decoded.height };
         let [left, top, width, height] = info.crop_box(crop);
-        let options = ResizeOptions::new()
-            .crop(left, top, width, height)
-            .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
-            .use_alpha(false);
-        self.resizer.resize(&source, &mut self.resized, &options).expect("sizes fit");
+        let window = Window { left, top, width, height };
+        self.resampler
+            .resize(source, source.whole(), window, Kernel::Triangle, [TARGET; 2], &mut self.resized)
+            .expect("sizes fit");
         let plane = (TARGET * TARGET) as usize;
         let (red, rest) = self.normalised.split_at_mut(plane);
         let (green, blue) = rest.split_at_mut(plane);
-        for (((pixel, r), g), b) in self.resized.buffer().chunks_exact(4).zip(red).zip(green).zip(blue) {
+        for (((pixel, r), g), b) in self.resized.chunks_exact(4).zip(red).zip(green).zip(blue) {
             *r = f32::from(pixel[0]) * 0.017_124_75 - 2.117_904;
             *g = f32::from(pixel[1]) * 0.017_507 - 2.035_714;
             *b = f32::from(pixel[2]) * 0.017_429_2 - 1.804_444;

@@ -8,12 +8,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fast_image_resize::images::{Image as Pixels, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use jpeg::{DecodeOptions, Decoder, PixelFormat, Rect, Scale, Subsampling};
 use random::Key;
+use resample::{Axis, Kernel};
 
-const FILTERS: [(&str, FilterType); 2] = [("bilinear", FilterType::Bilinear), ("bicubic", FilterType::CatmullRom)];
+const FILTERS: [(&str, Kernel); 2] = [("bilinear", Kernel::Triangle), ("bicubic", Kernel::Cubic)];
 
 /// Sides of the result; small ones stand for large photographs.
 const TARGETS: [u32; 6] = [160, 112, 80, 56, 40, 24];
@@ -39,7 +38,7 @@ fn main() {
     files.sort();
     let mut rows: BTreeMap<(&str, u32, u32, String), Row> = BTreeMap::new();
     let mut decoder = Decoder::new(DecodeOptions::default()).expect("memory");
-    let (mut resizer, mut full, mut scaled) = (Resizer::new(), Vec::new(), Vec::new());
+    let (mut full, mut scaled) = (Vec::new(), Vec::new());
     for (i, file) in files.iter().take(images).enumerate() {
         let data = std::fs::read(file).expect("readable");
         let Ok(header) = decoder.read_header(&data) else { continue };
@@ -50,12 +49,12 @@ fn main() {
                 continue;
             }
             for (name, filter) in FILTERS {
-                square(&mut decoder, &mut resizer, &data, (crop, Scale::Full), (target, filter), &mut full);
+                square(&mut decoder, &data, (crop, Scale::Full), (target, filter), &mut full);
                 for scale in [Scale::Half, Scale::Quarter, Scale::Eighth] {
                     if f64::from(scale.divisor()) > larger {
                         continue;
                     }
-                    square(&mut decoder, &mut resizer, &data, (crop, scale), (target, filter), &mut scaled);
+                    square(&mut decoder, &data, (crop, scale), (target, filter), &mut scaled);
                     // Half steps of a factor of two, in hundredths.
                     let bin = (((larger.log2() * 2.0).floor() / 2.0).exp2() * 100.0).round() as u32;
                     let kind = subsampling(header.subsampling);
@@ -96,23 +95,37 @@ fn add(row: &mut Row, full: &[f32], scaled: &[f32]) {
 /// The crop at a scale, resized to a square of RGBX.
 fn square(
     decoder: &mut Decoder,
-    resizer: &mut Resizer,
     data: &[u8],
     (crop, scale): (Rect, Scale),
-    (target, filter): (u32, FilterType),
+    (target, kernel): (u32, Kernel),
     into: &mut Vec<f32>,
 ) {
     let mut pixels = Vec::new();
     let info = decoder.decode_region(data, crop, scale, PixelFormat::Rgbx, &mut pixels).expect("a JPEG");
-    let floats: Vec<u8> = pixels[..info.bytes()].iter().flat_map(|&level| f32::from(level).to_ne_bytes()).collect();
-    let source = ImageRef::new(info.decoded.width, info.decoded.height, &floats, PixelType::F32x4);
+    let floats: Vec<[f32; 4]> = pixels[..info.bytes()].as_chunks().0.iter().map(|pixel| pixel.map(f32::from)).collect();
     let [left, top, width, height] = info.crop_box(crop);
-    let options =
-        ResizeOptions::new().crop(left, top, width, height).resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
-    let mut square = Pixels::new(target, target, PixelType::F32x4);
-    resizer.resize(&source.expect("sizes fit"), &mut square, &options).expect("sizes fit");
+    let across = Axis { kernel, pixels: info.decoded.width, start: left, length: width, results: target };
+    let down = Axis { kernel, pixels: info.decoded.height, start: top, length: height, results: target };
+    let square = resize_and_turn(&resize_and_turn(&floats, across), down);
     into.clear();
-    into.extend(square.buffer().as_chunks::<4>().0.iter().map(|&level| f32::from_ne_bytes(level)));
+    into.extend(square.into_iter().flatten());
+}
+
+/// Resizes rows of pixels, which become columns: (rows, pixels) → (results, rows).
+fn resize_and_turn(from: &[[f32; 4]], axis: Axis) -> Vec<[f32; 4]> {
+    let mut weights = Vec::new();
+    let mut turned = Vec::new();
+    for result in 0..axis.results {
+        let first = axis.weights(result, &mut weights) as usize;
+        for row in from.chunks_exact(axis.pixels as usize) {
+            let mut sums = [0.0; 4];
+            for (pixel, weight) in row[first..].iter().zip(&weights) {
+                (0..4).for_each(|channel| sums[channel] += f64::from(pixel[channel]) * weight);
+            }
+            turned.push(sums.map(|sum| sum as f32));
+        }
+    }
+    turned
 }
 
 /// A crop of at least half of each side, anywhere.

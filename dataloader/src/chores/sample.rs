@@ -4,11 +4,11 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use fast_image_resize::FilterType;
 use flate2::read::GzDecoder;
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 use random::{Key, Permutation, Purpose};
+use resample::Kernel;
 
 use crate::pixels::crop::Wanted;
 use crate::pixels::decode::Rgbx;
@@ -157,7 +157,7 @@ fn encode(values: &[u8], resampler: &mut Resampler) -> Vec<u8> {
     let everything = CropBox { top: 0, left: 0, height: SIDE, width: SIDE };
     let mut pixels = Vec::new();
     let view = Wanted::only(everything, SIDE_WRITTEN).in_whole();
-    resampler.resize_view(&small, view, FilterType::CatmullRom, [SIDE_WRITTEN; 2], &mut pixels);
+    resampler.resize_view(&small, view, Kernel::Cubic, [SIDE_WRITTEN; 2], &mut pixels);
     let gray: Vec<u8> = pixels.iter().step_by(4).copied().collect();
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, QUALITY)

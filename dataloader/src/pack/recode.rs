@@ -4,10 +4,10 @@ use std::any::Any;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use fast_image_resize::FilterType;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder, ImageFormat};
 use jpeg::{ColourSpace, Damage, EncodeOptions, Restart, SegmentIndex, TranscodeOptions, segment_interval};
+use resample::Kernel;
 
 use crate::pixels::crop::Wanted;
 use crate::pixels::decode::{Decoder, PIXEL_BYTES, Rgbx, panic_message};
@@ -134,7 +134,7 @@ impl Recoder {
         } else {
             let whole = CropBox { top: 0, left: 0, height: from_height, width: from_width };
             let view = Wanted::only(whole, longer).in_whole();
-            self.resampler.resize_view(&self.image, view, FilterType::CatmullRom, [width, height], &mut self.resized);
+            self.resampler.resize_view(&self.image, view, Kernel::Cubic, [width, height], &mut self.resized);
             &self.resized
         };
         let rgb: Vec<u8> =

@@ -1,7 +1,7 @@
 //! Agreement with figures that torchvision and PIL computed (`tests/fixtures/make_torchvision_figures.py`).
 
-use fast_image_resize::FilterType;
 use random::Key;
+use resample::Kernel;
 use serde::Deserialize;
 
 use crate::pixels::crop::{Wanted, Window};
@@ -89,7 +89,7 @@ fn from_hex(text: &str) -> Vec<u8> {
     text.as_bytes().as_chunks::<2>().0.iter().map(|&[high, low]| digit(high) << 4 | digit(low)).collect()
 }
 
-fn kernel(name: &str) -> FilterType {
+fn kernel(name: &str) -> Kernel {
     match name {
         "bilinear" => Filter::Bilinear.kernel(Key::root(0)),
         "bicubic" => Filter::Bicubic.kernel(Key::root(0)),
@@ -116,18 +116,18 @@ fn assert_close(found: &[u8], expected: &[u8], levels: u8, what: &str) {
 }
 
 #[test]
-fn resized_crops_agree_within_one_level() {
+fn resized_crops_agree_to_the_bit() {
     let (image, mut resampler, mut found) = (decode(&fixture("waves.png")), Resampler::default(), Vec::new());
     for case in figures().crops {
         let view = Wanted::only(crop_box(case.r#box), case.size).in_whole();
         resampler.resize_view(&image, view, kernel(&case.filter), [case.size; 2], &mut found);
         let what = format!("box {:?} to {} {}", case.r#box, case.size, case.filter);
-        assert_close(&rgb(&found), &from_hex(&case.pixels), 1, &what);
+        assert_eq!(rgb(&found), from_hex(&case.pixels), "{what}");
     }
 }
 
 #[test]
-fn resize_and_center_crop_agree_within_one_level() {
+fn resize_and_center_crop_agree_to_the_bit() {
     let (image, mut resampler, mut found) = (decode(&fixture("waves.png")), Resampler::default(), Vec::new());
     for case in figures().centers {
         let view = cut(&image, crop_box(case.view));
@@ -135,7 +135,7 @@ fn resize_and_center_crop_agree_within_one_level() {
         let wanted = Wanted::around(window, [view.width, view.height], [case.size; 2]).in_whole();
         resampler.resize_view(&view, wanted, kernel(&case.filter), [case.size; 2], &mut found);
         let what = format!("{:?} to {} of {} {}", case.view, case.size, case.pct, case.filter);
-        assert_close(&rgb(&found), &from_hex(&case.pixels), 1, &what);
+        assert_eq!(rgb(&found), from_hex(&case.pixels), "{what}");
     }
 }
 

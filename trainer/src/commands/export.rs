@@ -43,6 +43,13 @@ pub fn run(arguments: &Arguments) -> Exit {
 
 fn export(arguments: &Arguments) -> Result<String, Failure> {
     let saved = Saved::open(&arguments.checkpoint, super::kept(arguments.ema), None)?;
+    if inside(&arguments.out, &saved.path) {
+        let (out, checkpoint) = (arguments.out.display(), saved.path.display());
+        return Err(Failure::because(
+            Exit::Config,
+            format!("{out} would lie in the checkpoint {checkpoint}, which nothing may change: name a file elsewhere"),
+        ));
+    }
     let bytes = to_timm(&saved)?;
     write_whole(&arguments.out, &bytes).map_err(|error| {
         Failure::because(Exit::Config, format!("cannot write {}: {error}", arguments.out.display()))
@@ -64,6 +71,15 @@ fn export(arguments: &Arguments) -> Result<String, Failure> {
         words += "\nthe checkpoint also holds a moving average of the weights: --ema exports that";
     }
     Ok(words)
+}
+
+/// Whether a file to be written would lie in `folder`.
+fn inside(file: &Path, folder: &Path) -> bool {
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (parent.canonicalize(), folder.canonicalize()) {
+        (Ok(parent), Ok(folder)) => folder.is_dir() && parent.starts_with(&folder),
+        _ => false,
+    }
 }
 
 /// Writes a file so that it is whole or absent.

@@ -59,7 +59,7 @@ section! {
         drop_path: f64 = 0.0, Kind::Number { min: 0.0, max: 0.99 };
         /// Dropout before the classifier (timm's `drop_rate`).
         drop: f64 = 0.0, Kind::Number { min: 0.0, max: 0.99 };
-        /// Weights that training begins with, by timm's names: a `.safetensors` file, or the folder of a checkpoint, relative to the folder where the command is given. A classifier for another number of classes is left fresh, position embeddings are resampled for another `image_size`, parameters of another activation keep their start. Not read on resuming. Default: none.
+        /// Weights that training begins with, by timm's names: a `.safetensors` file, or the folder of a checkpoint or a run (its best checkpoint, else its newest), relative to the folder where the command is given. A classifier for another number of classes is left fresh, position embeddings are resampled for another `image_size`, parameters of another activation keep their start. Not read on resuming. Default: none.
         init_from: Option<PathBuf> = None, Kind::Path;
         /// The activation, which is that of the MLPs in a transformer: a name, or a table of `name`, its parameters, `learnable`, `decay`, or a table of `default` and others for some layers, as in `{ default = "gelu", "blocks.8-11" = "crrelu" }`; default: the model's own.
         activation: Option<Activations> = None, Kind::Activation;
