@@ -42,7 +42,7 @@ Ctrl-C makes the running cells write a checkpoint and end. A finished cell is ne
 
 const SIMULATE_EXAMPLES: &str = "\
 Examples:
-  rectify simulate configs/deit_base.toml --gpus 8..4096 --network nvlink+ib-ndr400 --images-per-second-per-gpu 900
+  rectify simulate configs/deit_base.toml --gpus 8..4096 --network nvlink+ib-ndr400 --images-per-second 900
   rectify simulate configs/demo.toml --gpus 1,2,4 --alpha-us 50 --gb-per-s 1.1 --from runs/demo
   rectify simulate configs/deit_base.toml --gpus 8..512 --network ethernet-10g --step-ms 330 --wire bf16 --strong
 
@@ -238,19 +238,20 @@ pub struct Simulate {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
 
-    /// The run that measured the step, such as runs/NAME: medians of the phases in its metrics.jsonl.
-    #[arg(long, value_name = "DIR", help_heading = "The step on one GPU (one of these)")]
-    #[arg(conflicts_with_all = ["step_ms", "images_per_second_per_gpu", "backward_share"])]
+    /// What measured the step: a run's folder, such as runs/NAME (medians of the phases in its metrics.jsonl), or the JSON file of
+    /// `rectify-trainer bench`.
+    #[arg(long, value_name = "RUN|FILE", help_heading = "The step on one GPU (one of these)")]
+    #[arg(conflicts_with_all = ["step_ms", "images_per_second", "backward_share"])]
     pub from: Option<PathBuf>,
 
     /// A step with its images a GPU takes this long on one GPU, communication left out.
-    #[arg(long, value_name = "MS", conflicts_with = "images_per_second_per_gpu")]
+    #[arg(long, value_name = "MS", conflicts_with = "images_per_second")]
     #[arg(help_heading = "The step on one GPU (one of these)")]
     pub step_ms: Option<f64>,
 
     /// One GPU trains on so many images a second.
     #[arg(long, value_name = "N", help_heading = "The step on one GPU (one of these)")]
-    pub images_per_second_per_gpu: Option<f64>,
+    pub images_per_second: Option<f64>,
 
     /// The backward pass' share of such a step; 2/3 unless told otherwise.
     #[arg(long, value_name = "SHARE", help_heading = "The step on one GPU (one of these)")]

@@ -54,7 +54,7 @@ pub enum SimulateError {
     /// Nothing says how long a step takes.
     #[error(
         "how long does a step take on one GPU? Nothing is guessed. Measure it: `rectify train CONFIG --nproc 1 --set \
-         schedule.max_steps=200`, then say --from runs/NAME; or say --step-ms or --images-per-second-per-gpu"
+         schedule.max_steps=200`, then say --from runs/NAME; or say --step-ms or --images-per-second"
     )]
     NoStep,
     /// A number is out of its range.
@@ -67,7 +67,7 @@ pub enum SimulateError {
         /// What it takes.
         expected: &'static str,
     },
-    /// The run's folder is not there, or holds no run.
+    /// The folder holds no run.
     #[error("--from {path}: {reason}; give the folder of a run, such as runs/NAME, that `rectify train` has left", path = path.display())]
     NoRun {
         /// The folder.
@@ -75,28 +75,40 @@ pub enum SimulateError {
         /// What is missing.
         reason: String,
     },
+    /// The file is not there, or no benchmark's.
+    #[error(
+        "--from {path}: neither a run's folder nor a benchmark's file: {reason}; give runs/NAME that `rectify train` has left, or a JSON \
+         file with images_per_second, parameters_bytes and phases (loader, forward, backward, optimizer, in seconds)",
+        path = path.display()
+    )]
+    NoBench {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
     /// The run has not recorded enough steps.
     #[error(
-        "--from {path}: metrics.jsonl has {steps} logged steps after the first, too few to measure; train for longer, or log more often \
-         (--set log.every_steps=5)",
+        "--from {path}: metrics.jsonl has {records} records of steps with their phases after the first, too few to measure; train for \
+         longer, or log more often (--set log.every_steps=5)",
         path = path.display()
     )]
     TooFewSteps {
         /// The run's folder.
         path: PathBuf,
         /// How many it has.
-        steps: usize,
+        records: usize,
     },
-    /// The run trained another model.
+    /// Another model was measured.
     #[error(
-        "--from {path}: that run trained {theirs} parameters of {their_model}, the config has {ours} of {our_model}; give the config of \
-         that run ({path}/config.toml), or a run of this one",
+        "--from {path}: {theirs} parameters of {their_model} were measured, the config has {ours} of {our_model}; give the config that was \
+         measured (a run's is in its folder), or measure this one",
         path = path.display()
     )]
     OtherModel {
-        /// The run's folder.
+        /// The run's folder, or the benchmark's file.
         path: PathBuf,
-        /// The run's model.
+        /// The model that was measured.
         their_model: String,
         /// Its parameters.
         theirs: u64,

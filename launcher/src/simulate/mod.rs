@@ -2,9 +2,12 @@
 
 #[cfg(test)]
 mod anchors;
+mod basis;
 mod catalogue;
 mod counts;
 mod error;
+mod figures;
+mod measured;
 mod network;
 mod report;
 mod scaling;
@@ -18,6 +21,7 @@ use world::Exit;
 
 use crate::ending::Ending;
 use crate::{check, cli};
+use basis::{Basis, Origin, links, phases};
 pub use catalogue::listing;
 use error::SimulateError;
 pub use network::Algorithm;
@@ -47,13 +51,20 @@ impl Wire {
             Wire::Bf16 => 2.0,
         }
     }
+
+    fn words(self) -> &'static str {
+        match self {
+            Wire::Fp32 => "fp32",
+            Wire::Bf16 => "bf16",
+        }
+    }
 }
 
 /// Runs the subcommand to its end.
 pub fn simulate(arguments: &cli::Simulate) -> Result<(), Ending> {
     check_ranges(arguments).map_err(Ending::config)?;
     let counts = counts::parse(&arguments.gpus).map_err(Ending::config)?;
-    let (network, network_words) = network(arguments).map_err(Ending::config)?;
+    let (network, network_basis) = network(arguments).map_err(Ending::config)?;
     let clusters = counts
         .iter()
         .map(|gpus| network.spread(*gpus).ok_or(uneven(*gpus, &network)))
@@ -63,10 +74,11 @@ pub fn simulate(arguments: &cli::Simulate) -> Result<(), Ending> {
     if scaling(arguments) == Scaling::Strong {
         counts.iter().try_for_each(|gpus| check_shares(&plan, *gpus)).map_err(Ending::config)?;
     }
-    let (step, step_words) = step(arguments, &plan).map_err(Ending::config)?;
+    let (step, mut inputs) = step(arguments, &plan).map_err(Ending::config)?;
+    inputs.push(network_basis);
     let scenario = scenario(arguments, &plan, network, step).map_err(Ending::config)?;
     let points = clusters.into_iter().map(|cluster| scenario.point(cluster)).collect();
-    let report = Report::new(arguments, &plan, &scenario, points, [network_words, step_words]);
+    let report = Report::new(&plan, arguments.wire, scenario, points, inputs);
     println!("{}", if arguments.json { report.json() } else { report.text() });
     Ok(())
 }
@@ -88,7 +100,7 @@ fn check_ranges(arguments: &cli::Simulate) -> Result<(), SimulateError> {
         ("--gb-per-s", arguments.gb_per_s, f64::MIN_POSITIVE..=1e9, positive),
         ("--node-gb-per-s", arguments.node_gb_per_s, f64::MIN_POSITIVE..=1e9, positive),
         ("--step-ms", arguments.step_ms, f64::MIN_POSITIVE..=1e12, positive),
-        ("--images-per-second-per-gpu", arguments.images_per_second_per_gpu, f64::MIN_POSITIVE..=1e12, positive),
+        ("--images-per-second", arguments.images_per_second, f64::MIN_POSITIVE..=1e12, positive),
         ("--backward-share", arguments.backward_share, 0.0..=1.0, "a share from 0 to 1"),
         ("--jitter", Some(arguments.jitter), 0.0..=1.0, "a share of the step, from 0 to 1"),
         (
@@ -106,13 +118,15 @@ fn check_ranges(arguments: &cli::Simulate) -> Result<(), SimulateError> {
     Ok(())
 }
 
-/// The network that is named or described, and what it is in words.
-fn network(arguments: &cli::Simulate) -> Result<(Network, String), SimulateError> {
+/// The network that is named or described, and what it rests on.
+fn network(arguments: &cli::Simulate) -> Result<(Network, Basis), SimulateError> {
+    let quiet = "no other traffic";
     let per_node = arguments.gpus_per_node.map(|gpus| gpus as usize);
     if let Some(name) = &arguments.network {
         let named = catalogue::find(name)?;
         let network = named.network(per_node.unwrap_or(catalogue::GPUS_PER_NODE));
-        return Ok((network, format!("{} ({})", named.name, named.words)));
+        let words = format!("{} ({}): {}; {quiet}", named.name, named.words, links(&network));
+        return Ok((network, Basis::new(Origin::Assumed, "network", words)));
     }
     let link = |alpha_us: f64, gb_per_s: f64| Link { alpha_s: alpha_us / 1e6, bytes_per_s: gb_per_s * 1e9 };
     let (Some(alpha_us), Some(gb_per_s)) = (arguments.alpha_us, arguments.gb_per_s) else {
@@ -126,7 +140,8 @@ fn network(arguments: &cli::Simulate) -> Result<(Network, String), SimulateError
     if per_node > 1 && arguments.node_gb_per_s.is_none() {
         return Err(SimulateError::NoNodeLink { per_node });
     }
-    Ok((Network { inside, between, gpus_per_node: per_node }, "as given".to_owned()))
+    let network = Network { inside, between, gpus_per_node: per_node };
+    Ok((network, Basis::new(Origin::Given, "network", format!("{}; {quiet}", links(&network)))))
 }
 
 /// The plan on the smallest number of GPUs, with the batch that is asked for.
@@ -155,30 +170,26 @@ fn check_shares(plan: &Plan, gpus: usize) -> Result<(), SimulateError> {
     resolved.map(drop).map_err(|source| SimulateError::Unshared { gpus, source })
 }
 
-/// The step on one GPU, and in words where it comes from.
-fn step(arguments: &cli::Simulate, plan: &Plan) -> Result<(StepTime, String), SimulateError> {
-    let images = plan.rank_batch as f64;
-    let share = arguments.backward_share.unwrap_or(BACKWARD_SHARE);
-    if let Some(folder) = &arguments.from {
-        let run = step::from_run(folder, plan)?;
-        let ranks = if run.ranks == 1 { "1 rank".to_owned() } else { format!("each of {} ranks", run.ranks) };
-        let words = format!(
-            "{}: {} images on {ranks}, medians of {} logged steps ({:.1} images/s, waiting for gradients {:.2} ms)",
-            folder.display(),
-            run.step.images,
-            run.records,
-            run.images_per_second,
-            run.all_reduce_s * 1e3,
-        );
-        return Ok((run.step, words));
+/// The step on one GPU, and what it rests on.
+fn step(arguments: &cli::Simulate, plan: &Plan) -> Result<(StepTime, Vec<Basis>), SimulateError> {
+    if let Some(path) = &arguments.from {
+        let (step, basis) = measured::read(path, plan)?;
+        return Ok((step, vec![basis]));
     }
-    let (seconds, given) = match (arguments.step_ms, arguments.images_per_second_per_gpu) {
-        (Some(step_ms), _) => (step_ms / 1e3, "--step-ms"),
-        (None, Some(rate)) => (images / rate, "--images-per-second-per-gpu"),
+    let images = plan.rank_batch as f64;
+    let (seconds, given) = match (arguments.step_ms, arguments.images_per_second) {
+        (Some(step_ms), _) => (step_ms / 1e3, format!("--step-ms {step_ms}")),
+        (None, Some(rate)) => (images / rate, format!("--images-per-second {rate}")),
         (None, None) => return Err(SimulateError::NoStep),
     };
-    let words = format!("{given}, for {images} images, {:.0} % of it the backward pass", share * 100.0);
-    Ok((StepTime::split(images, seconds, share), words))
+    let (origin, share) = match arguments.backward_share {
+        Some(share) => (Origin::Given, share),
+        None => (Origin::Assumed, BACKWARD_SHARE),
+    };
+    let step = StepTime::split(images, seconds, share);
+    let split = format!("{:.0} % of the step: {}", share * 100.0, phases(&step));
+    let step_basis = Basis::new(Origin::Given, "step", format!("{given}, for {images} images on one GPU"));
+    Ok((step, vec![step_basis, Basis::new(origin, "backward", split)]))
 }
 
 fn scenario(

@@ -57,6 +57,18 @@ pub struct Cost {
     pub algorithm: Algorithm,
 }
 
+impl Algorithm {
+    /// Its name in a sentence.
+    pub fn words(self) -> &'static str {
+        match self {
+            Algorithm::Ring => "ring",
+            Algorithm::Hierarchical => "hierarchical ring",
+            Algorithm::Tree => "tree",
+            Algorithm::Auto => "cheapest",
+        }
+    }
+}
+
 impl Cluster {
     /// All GPUs.
     pub fn gpus(self) -> usize {

@@ -1,14 +1,15 @@
-//! What `rectify simulate` prints: a table with what was assumed, or the same as JSON.
+//! What `rectify simulate` prints: a table with what it rests on, or the same as JSON.
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use plan::Plan;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::network::{Algorithm, Link};
-use super::scaling::{Point, SHOWS, Scaling, Scenario, shows_from};
+use super::Wire;
+use super::basis::{self, Basis, Origin};
+use super::figures::{milliseconds, percent, throughput};
+use super::scaling::{Point, SHOWS, Scenario, shows_from};
 use super::timeline::Overlap;
-use crate::cli;
 use crate::verdict::grouped;
 
 /// Lines are broken here.
@@ -17,52 +18,50 @@ const WIDTH: usize = 80;
 /// Everything that is said.
 pub struct Report {
     name: String,
-    wire: String,
+    wire: Wire,
     parameters: u64,
     bucket_mib: f64,
     scenario: Scenario,
     points: Vec<Point>,
-    network: String,
-    step: String,
+    bases: Vec<Basis>,
 }
 
 impl Report {
-    /// `words` say what the network is, and where the step comes from.
-    pub fn new(
-        arguments: &cli::Simulate,
-        plan: &Plan,
-        scenario: &Scenario,
-        points: Vec<Point>,
-        words: [String; 2],
-    ) -> Report {
-        let [network, step] = words;
+    /// `inputs` say where step and network come from.
+    pub fn new(plan: &Plan, wire: Wire, scenario: Scenario, points: Vec<Point>, inputs: Vec<Basis>) -> Report {
         Report {
             name: plan.config.model.name.clone(),
-            wire: format!("{:?}", arguments.wire).to_lowercase(),
+            wire,
             parameters: plan.model.parameters(),
             bucket_mib: plan.config.parallel.bucket_mib,
-            scenario: scenario.clone(),
+            bases: basis::all(&scenario, &points, inputs),
+            scenario,
             points,
-            network,
-            step,
         }
     }
 
-    /// The table, what follows from it, and what was assumed.
+    /// The table, what follows from it, and what it rests on.
     pub fn text(&self) -> String {
-        let mut text =
-            format!("{}\n{}\n\n{}\n\nAssumed:", self.heading(), table(&self.points), wrapped("", &self.sentence()));
-        for (title, words) in self.assumptions() {
-            text += &format!("\n{}", wrapped(&format!("  {title:<11}"), &words));
+        let mut text = format!("{}\n{}\n\n", self.heading(), table(&self.points));
+        for sentence in [Some(self.communication()), self.without_overlap(), self.held()].into_iter().flatten() {
+            text += &format!("{}\n", wrapped("", &sentence));
         }
-        text
+        text += &format!("{}\n", wrapped("", "Efficiency is a GPU's images/s against one GPU that waits for nobody."));
+        for origin in Origin::ALL {
+            let mut bases = self.bases.iter().filter(|basis| basis.origin == origin).peekable();
+            if bases.peek().is_some() {
+                text += &format!("\n{origin:?}:\n");
+            }
+            for basis in bases {
+                text += &format!("{}\n", wrapped(&format!("  {:<11}", basis.title), &basis.words));
+            }
+        }
+        text.trim_end().to_owned()
     }
 
     /// One object.
     pub fn json(&self) -> String {
-        let assumed: serde_json::Map<String, Value> =
-            self.assumptions().into_iter().map(|(title, words)| (title.to_owned(), words.into())).collect();
-        let value = json!({
+        let mut value = json!({
             "model": self.name,
             "parameters": self.parameters,
             "gradient_bytes": self.gradient_bytes(),
@@ -70,8 +69,13 @@ impl Report {
             "step_on_one_gpu": self.scenario.step,
             "points": self.points,
             "communication_shows_from_gpus": shows_from(&self.points),
-            "assumed": assumed,
         });
+        for origin in Origin::ALL {
+            let bases = self.bases.iter().filter(|basis| basis.origin == origin);
+            let bases: Map<String, Value> =
+                bases.map(|basis| (basis.title.to_owned(), basis.words.as_str().into())).collect();
+            value[format!("{origin:?}").to_lowercase()] = bases.into();
+        }
         format!("{value:#}")
     }
 
@@ -82,149 +86,55 @@ impl Report {
     fn heading(&self) -> String {
         let buckets = match self.scenario.buckets.len() {
             1 => "1 bucket".to_owned(),
-            many => format!("{many} buckets of {} MiB in fp32", self.bucket_mib),
+            many => format!("{} buckets of {} MiB in fp32", grouped(many as u64), self.bucket_mib),
         };
         let size = format!(
             "{} parameters, {:.1} MB of gradients ({})",
             grouped(self.parameters),
             self.gradient_bytes() / 1e6,
-            self.wire
+            self.wire.words()
         );
         wrapped("", &format!("{}: {size} in {buckets}", self.name))
     }
 
-    fn sentence(&self) -> String {
-        let percent = SHOWS * 100.0;
-        let rule = format!("exposed above {percent} % of the step");
-        let largest = self.points.last().map_or(0, |point| point.gpus);
-        let mut sentence = match shows_from(&self.points) {
-            Some(gpus) if self.points.first().is_some_and(|first| first.gpus == gpus && gpus > 1) => {
-                format!("Communication shows at {} GPUs already ({rule}).", grouped(gpus as u64))
-            }
-            Some(gpus) => format!("Communication shows from {} GPUs on ({rule}).", grouped(gpus as u64)),
-            None => format!("Communication does not show up to {} GPUs ({rule}).", grouped(largest as u64)),
+    /// Where communication shows, and what that means.
+    fn communication(&self) -> String {
+        let rule = format!("the step waits for it (exposed) for more than {} % of its time", SHOWS * 100.0);
+        let number = |gpus: usize| grouped(gpus as u64);
+        let (Some(first), Some(largest)) = (self.points.first(), self.points.last()) else { return String::new() };
+        let Some(from) = shows_from(&self.points) else {
+            return match largest.gpus {
+                1 => "One GPU communicates with nobody.".to_owned(),
+                many => format!("Communication does not show up to {} GPUs: nowhere {rule}.", number(many)),
+            };
         };
-        let held: Vec<String> =
-            self.points.iter().filter(|point| point.held_by_loader).map(|point| grouped(point.gpus as u64)).collect();
-        if !held.is_empty() {
-            sentence += &format!(" The loader decides the speed at {} GPUs.", held.join("; "));
+        let before = self.points.iter().rfind(|point| point.gpus < from);
+        match before {
+            Some(before) => {
+                let [from, before] = [from, before.gpus].map(number);
+                format!("Communication shows from {from} GPUs on, not yet at {before}: {rule}.")
+            }
+            None => format!("Communication shows at {} GPUs already: {rule}.", number(first.gpus)),
         }
-        sentence
     }
 
-    fn assumptions(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("step", self.step_words()),
-            ("batch", self.batch_words()),
-            ("network", self.network_words()),
-            ("all-reduce", self.all_reduce_words()),
-            ("overlap", self.overlap_words()),
-            ("stragglers", self.straggler_words()),
-            ("loader", self.loader_words()),
-            ("efficiency", "images/s of a GPU against one GPU that waits for nobody".to_owned()),
-        ]
-    }
-
-    fn step_words(&self) -> String {
-        let step = &self.scenario.step;
-        let parts = [
-            ("data", step.waiting_s),
-            ("forward", step.forward_s),
-            ("backward", step.backward_s),
-            ("optimiser", step.optimizer_s),
-        ];
-        let parts: Vec<String> =
-            parts.iter().filter(|(_, s)| *s > 0.0).map(|(name, s)| format!("{name} {} ms", milliseconds(*s))).collect();
-        format!("{}; {}", parts.join(", "), self.step)
-    }
-
-    fn batch_words(&self) -> String {
-        let scenario = &self.scenario;
-        let micro = match scenario.accumulation {
-            1 => String::new(),
-            many => format!(" in {many} micro-batches"),
+    /// What overlap is worth.
+    fn without_overlap(&self) -> Option<String> {
+        let (first, last) = (self.points.iter().find(|point| point.gpus > 1)?, self.points.last()?);
+        if self.scenario.overlap == Overlap::None {
+            return None;
+        }
+        let at = |point: &Point| {
+            format!("{} at {} GPUs", percent(point.efficiency_without_overlap), grouped(point.gpus as u64))
         };
-        let proportional = "; time in proportion to images but for the optimiser";
-        match scenario.scaling {
-            Scaling::Weak => {
-                let scaled = if scenario.images == scenario.step.images { "" } else { proportional };
-                format!("{} images a GPU{micro}, however many GPUs{scaled}", scenario.images)
-            }
-            Scaling::Strong => {
-                format!("{} images over all GPUs{micro}{proportional}", grouped(scenario.images as u64))
-            }
-        }
+        let all = if first.gpus == last.gpus { at(first) } else { format!("{}, {}", at(first), at(last)) };
+        Some(format!("Without overlap the efficiency would be {all}."))
     }
 
-    fn network_words(&self) -> String {
-        let network = &self.scenario.network;
-        let link =
-            |link: Link| format!("{} µs and {} GB/s", rounded(link.alpha_s * 1e6), rounded(link.bytes_per_s / 1e9));
-        let links = match network.gpus_per_node {
-            1 => format!("{} a GPU", link(network.between)),
-            many => format!(
-                "{} a GPU inside machines of {many}, {} a machine between them",
-                link(network.inside),
-                link(network.between)
-            ),
-        };
-        format!("{}: {links}; no other traffic", self.network)
-    }
-
-    fn all_reduce_words(&self) -> String {
-        match self.scenario.algorithm {
-            Algorithm::Auto => {
-                let mut chosen: Vec<(Algorithm, usize)> = Vec::new();
-                for point in &self.points {
-                    if let Some(algorithm) =
-                        point.algorithm.filter(|new| chosen.last().is_none_or(|(old, _)| old != new))
-                    {
-                        chosen.push((algorithm, point.gpus));
-                    }
-                }
-                let chosen: Vec<String> = chosen
-                    .iter()
-                    .map(|(algorithm, gpus)| format!("{} from {}", name(*algorithm), grouped(*gpus as u64)))
-                    .collect();
-                let chosen = if chosen.is_empty() { "none".to_owned() } else { chosen.join(", ") };
-                format!("the cheapest for each bucket ({chosen} GPUs on); adding is free")
-            }
-            fixed => format!("{}; adding is free", name(fixed)),
-        }
-    }
-
-    fn overlap_words(&self) -> String {
-        match self.scenario.overlap {
-            Overlap::Backward => "a bucket is summed once it is full, while the backward pass goes on at full speed; gradients come evenly \
-                                  over that pass"
-                .to_owned(),
-            Overlap::None => "none: buckets are summed after the backward pass".to_owned(),
-        }
-    }
-
-    fn straggler_words(&self) -> String {
-        match self.scenario.jitter {
-            jitter if jitter > 0.0 => {
-                format!("steps differ by {} % (σ); all wait for the slowest, σ·√(2 ln N)", rounded(jitter * 100.0))
-            }
-            _ => "none: every GPU takes the same time (--jitter)".to_owned(),
-        }
-    }
-
-    fn loader_words(&self) -> String {
-        match self.scenario.loader_images_per_s {
-            Some(rate) => format!("{} images/s on each machine", rounded(rate)),
-            None => "fast enough everywhere (--loader-images-per-second-per-node)".to_owned(),
-        }
-    }
-}
-
-fn name(algorithm: Algorithm) -> &'static str {
-    match algorithm {
-        Algorithm::Ring => "ring",
-        Algorithm::Hierarchical => "hierarchical ring",
-        Algorithm::Tree => "tree",
-        Algorithm::Auto => "auto",
+    fn held(&self) -> Option<String> {
+        let held = self.points.iter().filter(|point| point.held_by_loader);
+        let held: Vec<String> = held.map(|point| grouped(point.gpus as u64)).collect();
+        (!held.is_empty()).then(|| format!("The loader decides the speed at {} GPUs.", held.join("; ")))
     }
 }
 
@@ -237,7 +147,7 @@ fn table(points: &[Point]) -> Table {
         "global\nbatch",
         "images/s",
         "efficiency",
-        "all-red.\nms",
+        "reduce\nms",
         "exposed\nms",
         "hidden",
     ]);
@@ -247,7 +157,7 @@ fn table(points: &[Point]) -> Table {
             grouped(point.nodes as u64),
             grouped(point.global_batch),
             throughput(point.images_per_second),
-            format!("{:.1} %", point.efficiency * 100.0),
+            percent(point.efficiency),
             milliseconds(point.all_reduce_seconds),
             milliseconds(point.exposed_seconds),
             point.hidden.map_or_else(|| "–".to_owned(), |hidden| format!("{:.0} %", hidden * 100.0)),
@@ -257,29 +167,6 @@ fn table(points: &[Point]) -> Table {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
-}
-
-fn throughput(images_per_second: f64) -> String {
-    match images_per_second {
-        slow if slow < 100.0 => format!("{slow:.1}"),
-        fast => grouped(fast.round() as u64),
-    }
-}
-
-fn milliseconds(seconds: f64) -> String {
-    match seconds * 1e3 {
-        0.0 => "0".to_owned(),
-        ms if ms < 10.0 => format!("{ms:.2}"),
-        ms if ms < 1000.0 => format!("{ms:.1}"),
-        ms => grouped(ms.round() as u64),
-    }
-}
-
-/// At most four figures, without zeros at the end.
-fn rounded(number: f64) -> String {
-    let digits = (3 - number.abs().max(1e-9).log10().floor() as i32).clamp(0, 9);
-    let text = format!("{number:.*}", digits as usize);
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 /// `words` after `title`, broken into lines whose later ones stand below the first one's words.
@@ -307,13 +194,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_the_figures_that_matter() {
-        assert_eq!([470.0, 0.1125, 3.4, 14.0, 2.8125, 0.0].map(rounded), ["470", "0.1125", "3.4", "14", "2.812", "0"]);
-        assert_eq!([0.0, 0.00123, 0.1234, 12.0].map(milliseconds), ["0", "1.23", "123.4", "12,000"]);
-        assert_eq!([1234.5, 8.44].map(throughput), ["1,234", "8.4"]);
-    }
-
-    #[test]
     fn long_lines_are_broken_below_their_words() {
         let text = wrapped("  title ", &"word ".repeat(40));
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
@@ -329,6 +209,7 @@ mod tests {
             global_batch: 524_288,
             images_per_second: 6_543_210.0,
             efficiency: 0.987,
+            efficiency_without_overlap: 0.9,
             step_seconds: 0.1,
             compute_seconds: 0.1,
             straggler_seconds: 0.0,

@@ -59,6 +59,8 @@ pub struct Point {
     pub images_per_second: f64,
     /// Images a second of each GPU, against one GPU that waits for nobody.
     pub efficiency: f64,
+    /// The same if all gradients were summed after the backward pass.
+    pub efficiency_without_overlap: f64,
     /// The step.
     pub step_seconds: f64,
     /// Its part on a GPU by itself.
@@ -92,17 +94,20 @@ impl Scenario {
         let alone = self.alone(gpus);
         let (communication, algorithm) = self.communicate(cluster, &alone);
         let straggler_s = alone.total_s() * self.jitter * slowest(gpus);
-        let trained_s = alone.total_s() + straggler_s + communication.exposed_s;
         let loaded_s = self.loader_images_per_s.map_or(0.0, |rate| alone.images * cluster.per_node as f64 / rate);
+        let computed_s = alone.total_s() + straggler_s;
+        let trained_s = computed_s + communication.exposed_s;
         let step_s = trained_s.max(loaded_s);
         let batch = alone.images * gpus as f64;
         let one = self.alone(1);
+        let efficiency = |step_s: f64| alone.images / step_s / (one.images / one.total_s());
         Point {
             gpus,
             nodes: cluster.nodes,
             global_batch: batch.round() as u64,
             images_per_second: batch / step_s,
-            efficiency: batch / step_s / gpus as f64 / (one.images / one.total_s()),
+            efficiency: efficiency(step_s),
+            efficiency_without_overlap: efficiency((computed_s + communication.total_s).max(loaded_s)),
             step_seconds: step_s,
             compute_seconds: alone.total_s(),
             straggler_seconds: straggler_s,
@@ -205,6 +210,9 @@ mod tests {
                 assert!(point.exposed_seconds >= 0.0 && point.exposed_seconds <= point.all_reduce_seconds);
                 assert!(close(point.images_per_second * point.step_seconds, point.global_batch as f64));
                 assert!(point.efficiency < before, "{point:?}");
+                assert!(point.efficiency_without_overlap < point.efficiency, "{point:?}");
+                let late = at(&Scenario { overlap: Overlap::None, ..scenario.clone() }, gpus);
+                assert!(close(point.efficiency_without_overlap, late.efficiency), "{point:?} {late:?}");
                 before = point.efficiency;
             }
         }

@@ -44,17 +44,17 @@ pub fn buckets(numbers: u64, bucket_numbers: u64) -> Vec<u64> {
 /// One stream sums the buckets, one after the other. A bucket is ready once the share of the backward pass is over that its numbers
 /// and those before it have of all numbers.
 pub fn exchange(sizes: &[u64], costs_s: &[f64], window_s: f64, overlap: Overlap) -> Exchange {
+    let total_s: f64 = costs_s.iter().sum();
+    if overlap == Overlap::None {
+        return Exchange { total_s, exposed_s: total_s };
+    }
     let all: u64 = sizes.iter().sum();
     let (mut seen, mut free_s) = (0, 0.0f64);
     for (size, cost_s) in sizes.iter().zip(costs_s) {
         seen += size;
-        let ready_s = match overlap {
-            Overlap::Backward => window_s * seen as f64 / all as f64,
-            Overlap::None => window_s,
-        };
+        let ready_s = window_s * seen as f64 / all as f64;
         free_s = free_s.max(ready_s) + cost_s;
     }
-    let total_s: f64 = costs_s.iter().sum();
     // Rounding may put the end of free communication a hair before that of the backward pass.
     Exchange { total_s, exposed_s: (free_s - window_s).clamp(0.0, total_s) }
 }

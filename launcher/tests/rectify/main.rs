@@ -5,6 +5,7 @@ mod failures;
 mod hosts;
 mod looks;
 mod plans;
+mod simulations;
 mod stage;
 mod stopping;
 mod sweeps;
