@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::figures::{milliseconds, rounded};
+use super::measured::MeasuredExchange;
 use super::network::{Algorithm, Link, Network};
 use super::scaling::{Point, Scaling, Scenario};
 use super::step::StepTime;
@@ -52,6 +53,16 @@ pub fn all(scenario: &Scenario, points: &[Point], inputs: Vec<Basis>) -> Vec<Bas
     all.extend([all_reduce(scenario, points), overlap(scenario), stragglers(scenario), loader(scenario)]);
     all.sort_by_key(|basis| basis.origin as u8); // stable: what was said first stays first
     all
+}
+
+/// What summing gradients took in the run that was measured, beside what the network would need for its ranks.
+pub fn exchange(measured: MeasuredExchange, scenario: &Scenario) -> Option<Basis> {
+    let MeasuredExchange { ranks, waited_s } = measured;
+    let modelled_s = scenario.all_reduce_s(scenario.network.spread(ranks)?);
+    let [waited, modelled] = [waited_s, modelled_s].map(milliseconds);
+    let words =
+        format!("the {ranks} ranks of that run summed them in {waited} ms; the network below would take {modelled} ms");
+    Some(Basis::new(Origin::Measured, "gradients", words))
 }
 
 /// The parts of a step that take time.

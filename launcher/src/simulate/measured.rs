@@ -14,13 +14,38 @@ use super::step::StepTime;
 /// Logged steps, the first left out, that a run must have.
 const FEWEST_RECORDS: usize = 3;
 
-/// Reads what `path` has of the model of `plan`: the folder of a run, or the JSON file of `rectify-trainer bench`.
-pub fn read(path: &Path, plan: &Plan) -> Result<(StepTime, Basis), SimulateError> {
-    let (step, words) = if path.is_dir() { from_run(path, plan)? } else { from_bench(path, plan)? };
-    Ok((step, Basis::new(Origin::Measured, "step", format!("{}; {words}", phases(&step)))))
+/// A step that was measured.
+pub struct Measured {
+    /// The step on one GPU.
+    pub step: StepTime,
+    /// Where it comes from, in words.
+    words: String,
+    /// What summing gradients took where it was measured on several ranks.
+    pub exchange: Option<MeasuredExchange>,
 }
 
-fn from_run(folder: &Path, plan: &Plan) -> Result<(StepTime, String), SimulateError> {
+/// What summing gradients took in a run.
+#[derive(Clone, Copy, Debug)]
+pub struct MeasuredExchange {
+    /// Ranks of the run.
+    pub ranks: usize,
+    /// Seconds of a step.
+    pub waited_s: f64,
+}
+
+impl Measured {
+    /// What the step rests on.
+    pub fn basis(&self) -> Basis {
+        Basis::new(Origin::Measured, "step", format!("{}; {}", phases(&self.step), self.words))
+    }
+}
+
+/// Reads what `path` has of the model of `plan`: the folder of a run, or the JSON file of `rectify-trainer bench`.
+pub fn read(path: &Path, plan: &Plan) -> Result<Measured, SimulateError> {
+    if path.is_dir() { from_run(path, plan) } else { from_bench(path, plan) }
+}
+
+fn from_run(folder: &Path, plan: &Plan) -> Result<Measured, SimulateError> {
     let no_run = |reason: String| SimulateError::NoRun { path: folder.to_owned(), reason };
     let read = |name: &str, error: MetricsError| match error {
         MetricsError::File { source, .. } => no_run(format!("cannot read its {name}: {source}")),
@@ -34,15 +59,15 @@ fn from_run(folder: &Path, plan: &Plan) -> Result<(StepTime, String), SimulateEr
         .map_err(|steps| SimulateError::TooFewSteps { path: folder.to_owned(), records: steps })?;
     let on = if ranks == 1 { "1 rank".to_owned() } else { format!("each of {ranks} ranks at once") };
     let words = format!(
-        "{}: {} images on {on} ({}), medians of {} records ({:.1} images/s over all, gradients {:.2} ms more)",
+        "{}: {} images on {on} ({}), medians of {} records ({:.1} images/s over all)",
         folder.display(),
         run.step.images,
         summary.device,
         run.records,
         run.images_per_second,
-        run.all_reduce_s * 1e3,
     );
-    Ok((run.step, words))
+    let exchange = (ranks > 1).then_some(MeasuredExchange { ranks, waited_s: run.all_reduce_s });
+    Ok(Measured { step: run.step, words, exchange })
 }
 
 fn check_model(path: &Path, plan: &Plan, name: Option<&str>, parameters: u64) -> Result<(), SimulateError> {
@@ -138,7 +163,7 @@ struct BenchPhases {
     optimizer: f64,
 }
 
-fn from_bench(path: &Path, plan: &Plan) -> Result<(StepTime, String), SimulateError> {
+fn from_bench(path: &Path, plan: &Plan) -> Result<Measured, SimulateError> {
     let no_bench = |reason: String| SimulateError::NoBench { path: path.to_owned(), reason };
     let text = fs::read_to_string(path).map_err(|error| no_bench(error.to_string()))?;
     let bench: Bench = serde_json::from_str(&text).map_err(|error| no_bench(error.to_string()))?;
@@ -164,7 +189,7 @@ fn from_bench(path: &Path, plan: &Plan) -> Result<(StepTime, String), SimulateEr
         optimizer_s: optimizer,
     };
     let words = format!("{}: {} images, {:.1} images/s", path.display(), step.images, bench.images_per_second);
-    Ok((step, words))
+    Ok(Measured { step, words, exchange: None })
 }
 
 #[cfg(test)]

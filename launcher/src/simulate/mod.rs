@@ -74,9 +74,15 @@ pub fn simulate(arguments: &cli::Simulate) -> Result<(), Ending> {
     if scaling(arguments) == Scaling::Strong {
         counts.iter().try_for_each(|gpus| check_shares(&plan, *gpus)).map_err(Ending::config)?;
     }
-    let (step, mut inputs) = step(arguments, &plan).map_err(Ending::config)?;
+    let measured = arguments.from.as_deref().map(|path| measured::read(path, &plan)).transpose();
+    let measured = measured.map_err(Ending::config)?;
+    let (step, mut inputs) = match &measured {
+        Some(measured) => (measured.step, vec![measured.basis()]),
+        None => given_step(arguments, &plan).map_err(Ending::config)?,
+    };
     inputs.push(network_basis);
     let scenario = scenario(arguments, &plan, network, step).map_err(Ending::config)?;
+    inputs.extend(measured.and_then(|measured| basis::exchange(measured.exchange?, &scenario)));
     let points = clusters.into_iter().map(|cluster| scenario.point(cluster)).collect();
     let report = Report::new(&plan, arguments.wire, scenario, points, inputs);
     println!("{}", if arguments.json { report.json() } else { report.text() });
@@ -170,12 +176,8 @@ fn check_shares(plan: &Plan, gpus: usize) -> Result<(), SimulateError> {
     resolved.map(drop).map_err(|source| SimulateError::Unshared { gpus, source })
 }
 
-/// The step on one GPU, and what it rests on.
-fn step(arguments: &cli::Simulate, plan: &Plan) -> Result<(StepTime, Vec<Basis>), SimulateError> {
-    if let Some(path) = &arguments.from {
-        let (step, basis) = measured::read(path, plan)?;
-        return Ok((step, vec![basis]));
-    }
+/// The step on one GPU as the command line says, and what it rests on.
+fn given_step(arguments: &cli::Simulate, plan: &Plan) -> Result<(StepTime, Vec<Basis>), SimulateError> {
     let images = plan.rank_batch as f64;
     let (seconds, given) = match (arguments.step_ms, arguments.images_per_second) {
         (Some(step_ms), _) => (step_ms / 1e3, format!("--step-ms {step_ms}")),

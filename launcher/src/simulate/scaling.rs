@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::network::{Algorithm, Cluster, Network};
+use super::network::{Algorithm, Cluster, Cost, Network};
 use super::step::StepTime;
 use super::timeline::{Exchange, Overlap, exchange};
 
@@ -119,14 +119,19 @@ impl Scenario {
         }
     }
 
+    /// What summing all gradients takes, hidden or not.
+    pub fn all_reduce_s(&self, cluster: Cluster) -> f64 {
+        self.buckets.iter().map(|numbers| self.cost(cluster, *numbers).seconds).sum()
+    }
+
+    fn cost(&self, cluster: Cluster, numbers: u64) -> Cost {
+        self.network.all_reduce(cluster, numbers as f64 * self.bytes_per_number, self.algorithm)
+    }
+
     fn communicate(&self, cluster: Cluster, alone: &StepTime) -> (Exchange, Option<Algorithm>) {
-        let cost = |numbers: u64| {
-            let bytes = numbers as f64 * self.bytes_per_number;
-            self.network.all_reduce(cluster, bytes, self.algorithm)
-        };
-        let costs_s: Vec<f64> = self.buckets.iter().map(|numbers| cost(*numbers).seconds).collect();
+        let costs_s: Vec<f64> = self.buckets.iter().map(|numbers| self.cost(cluster, *numbers).seconds).collect();
         let window_s = alone.backward_s / self.accumulation as f64;
-        let largest = self.buckets.iter().max().map(|numbers| cost(*numbers).algorithm);
+        let largest = self.buckets.iter().max().map(|numbers| self.cost(cluster, *numbers).algorithm);
         (exchange(&self.buckets, &costs_s, window_s, self.overlap), largest)
     }
 }
