@@ -57,6 +57,12 @@ impl Linear {
     pub fn forward(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
         x.linear(&parameters.tensor(self.weight).flatten(1, -1), Some(parameters.tensor(self.bias)))
     }
+
+    /// `f(x·Wᵀ + b)`, the bias and the activation `f` in one pass.
+    pub fn forward_activated(&self, parameters: &Parameters, x: &Tensor, f: &Activation) -> Tensor {
+        let product = x.linear::<&Tensor>(&parameters.tensor(self.weight).flatten(1, -1), None);
+        f.forward_biased(parameters, &product, Some(parameters.tensor(self.bias)))
+    }
 }
 
 /// Normalisation of the last dimension.
@@ -140,7 +146,7 @@ impl Mlp {
 
     /// `(…, D)` to the same.
     pub fn forward(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
-        let hidden = self.act.forward(parameters, &self.fc1.forward(parameters, x));
+        let hidden = self.fc1.forward_activated(parameters, x, &self.act);
         self.fc2.forward(parameters, &hidden)
     }
 }
