@@ -19,7 +19,7 @@
 //! # One ring for every backend
 //! Each process has one communication thread. It alone owns the link to the other ranks (for MPI: initialises the library
 //! and makes every call), takes requests from a channel and runs them in order. Every operation is messages around the ring
-//! 0 → 1 → … → size−1 → 0, of at most 256 KiB, which each rank adds to or passes on: `reduce.rs` says in which order numbers
+//! 0 → 1 → … → size−1 → 0, of at most 256 KiB, which each rank adds to or passes on: `ring.rs` says in which order numbers
 //! are summed. A backend is only a link, so all give the same bits, and MPI's own reductions, whose order depends on
 //! the number of ranks and the machine, are not used.
 //!
@@ -44,8 +44,9 @@
 //!   with the same time-out. On an error or at the time-out it calls `ncclCommAbort` and names the missing ranks by the
 //!   roll call of the host communicator.
 //!
-//! Reduce-scatter and all-gather of numbers (for optimiser state that is spread over ranks) are the two halves of the ring
-//! in `reduce.rs`; bf16 on the wire changes how it writes and reads a segment.
+//! All numbers go through [`Communicator::start_exchange`], the one call for it to serve: all-reduce, and for optimiser state
+//! that is spread over ranks reduce-scatter and all-gather, in either [`Wire`]. NCCL's own cut a buffer into equal parts in the
+//! order of ranks; where [`shard`] differs, the device communicator says so in a `shard` of its own or pads.
 
 mod alone;
 mod buffer;
@@ -53,9 +54,11 @@ mod communicator;
 mod connect;
 mod engine;
 mod error;
+mod form;
 mod frame;
 mod gather;
 mod handle;
+mod layout;
 mod link;
 mod local;
 #[cfg(feature = "mpi")]
@@ -64,12 +67,13 @@ mod notice;
 mod operation;
 mod patience;
 mod phase;
-mod reduce;
+mod ring;
 mod roll_call;
 mod transfer;
 
 pub use buffer::Buffer;
-pub use communicator::{Communicator, Pending, Reduction};
+pub use communicator::{Communicator, Exchange, Pending, Reduction, Wire};
 pub use connect::{Backend, connect, local_ranks};
 pub use error::CommError;
+pub use layout::shard;
 pub use phase::Phase;
