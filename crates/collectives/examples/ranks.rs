@@ -3,7 +3,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use collectives::{Backend, CommError, Communicator, Phase, Reduction, connect};
 use world::World;
@@ -52,7 +52,6 @@ fn main() {
             drop(ranks);
             std::thread::sleep(Duration::from_secs(1)); // for mpirun kills the others when this process is gone
         }
-        "speed" => speed(&*join(&world, 60.0)),
         other => panic!("no scenario {other}"),
     }
 }
@@ -120,35 +119,5 @@ fn end(error: CommError, ranks: Option<&dyn Communicator>) -> ! {
     match ranks {
         Some(ranks) => ranks.abort(code),
         None => std::process::exit(code),
-    }
-}
-
-/// Time of all-reduces of several sizes, for people.
-fn speed(ranks: &dyn Communicator) {
-    for len in [1usize, 1 << 10, 1 << 14, 1 << 18, 1 << 20, 5_700_000, 1 << 24] {
-        let mut numbers = vec![1.0; len];
-        let rounds = (50_000_000 / (len + 100_000)).clamp(5, 500);
-        let mut times: Vec<_> = (0..rounds)
-            .map(|_| {
-                ranks.barrier("ready".into()).unwrap();
-                let began = Instant::now();
-                ranks.all_reduce_mean("speed".into(), &mut numbers).unwrap();
-                began.elapsed().as_secs_f64()
-            })
-            .collect();
-        times.sort_by(f64::total_cmp);
-        let median = times[rounds / 2];
-        if ranks.rank() == 0 {
-            let bytes = 4.0 * len as f64;
-            let on_wire = bytes * 2.0 * (ranks.size() - 1) as f64 / ranks.size() as f64;
-            let [low, high] = [times[0], times[rounds * 9 / 10]].map(|time| time * 1e6);
-            let rates = [bytes, on_wire].map(|bytes| bytes / median / 1e9);
-            println!(
-                "{len:>9} f32: median {:>9.1} µs ({low:.1} to {high:.1}), {:.3} GB/s, bus {:.3} GB/s",
-                median * 1e6,
-                rates[0],
-                rates[1]
-            );
-        }
     }
 }
