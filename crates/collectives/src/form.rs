@@ -26,12 +26,15 @@ impl Form for f32 {
     const BYTES: usize = 4;
     const ELEMENT: Element = Element::F32;
 
+    #[inline(always)]
     fn read(bytes: &[u8]) -> f32 {
         f32::from_ne_bytes(bytes.try_into().expect("four bytes"))
     }
+    #[inline(always)]
     fn write(number: f32, bytes: &mut [u8]) {
         bytes.copy_from_slice(&number.to_ne_bytes());
     }
+    #[inline(always)]
     fn carried(number: f32) -> f32 {
         number
     }
@@ -45,12 +48,15 @@ impl Form for f64 {
     const BYTES: usize = 8;
     const ELEMENT: Element = Element::F64;
 
+    #[inline(always)]
     fn read(bytes: &[u8]) -> f64 {
         f64::from_ne_bytes(bytes.try_into().expect("eight bytes"))
     }
+    #[inline(always)]
     fn write(number: f64, bytes: &mut [u8]) {
         bytes.copy_from_slice(&number.to_ne_bytes());
     }
+    #[inline(always)]
     fn carried(number: f64) -> f64 {
         number
     }
@@ -67,13 +73,16 @@ impl Form for Bf16 {
     const BYTES: usize = 2;
     const ELEMENT: Element = Element::Bf16;
 
+    #[inline(always)]
     fn read(bytes: &[u8]) -> f32 {
         let upper = u16::from_ne_bytes(bytes.try_into().expect("two bytes"));
         f32::from_bits(u32::from(upper) << 16)
     }
+    #[inline(always)]
     fn write(number: f32, bytes: &mut [u8]) {
         bytes.copy_from_slice(&upper_half(number).to_ne_bytes());
     }
+    #[inline(always)]
     fn carried(number: f32) -> f32 {
         f32::from_bits(u32::from(upper_half(number)) << 16)
     }
@@ -84,6 +93,7 @@ impl Form for Bf16 {
 
 /// The nearest bf16, of two the even one; what is beyond the largest becomes infinite, as IEEE 754 has it. NaN stays NaN,
 /// with its sign. Written without branches, so that loops of it are vectorised.
+#[inline(always)]
 fn upper_half(number: f32) -> u16 {
     let bits = number.to_bits();
     let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1));

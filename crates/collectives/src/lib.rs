@@ -70,6 +70,7 @@ mod phase;
 mod ring;
 mod roll_call;
 mod transfer;
+mod wide;
 
 pub use buffer::Buffer;
 pub use communicator::{Communicator, Exchange, Pending, Reduction, Wire};

@@ -18,6 +18,7 @@ use crate::form::Form;
 use crate::frame::{Frame, SEGMENT_BYTES};
 use crate::layout::{Message, Messages};
 use crate::transfer::{Fate, Malformed, Transfer};
+use crate::wide::widest;
 
 /// One exchange of one rank.
 pub(crate) struct Ring<'a, F: Form> {
@@ -61,13 +62,13 @@ impl<F: Form> Transfer for Ring<'_, F> {
         self.ready -= 1;
         let whole_at = self.whole_at();
         let numbers = &mut self.data[numbers];
-        if step == self.steps.start && step > whole_at {
-            numbers.iter_mut().for_each(|number| *number = F::carried(*number)); // this rank keeps what the others get
-        }
         let payload = frame.payload_of(numbers.len() * F::BYTES);
-        for (bytes, number) in payload.chunks_exact_mut(F::BYTES).zip(numbers) {
-            F::write(*number, bytes);
+        if step == self.steps.start && step > whole_at {
+            // This rank keeps what the others get.
+            widest(|| numbers.iter_mut().for_each(|number| *number = F::carried(*number)));
         }
+        let pairs = payload.chunks_exact_mut(F::BYTES).zip(numbers);
+        widest(|| pairs.for_each(|(bytes, number)| F::write(*number, bytes)));
     }
 
     fn accept(&mut self, payload: &[u8]) -> Result<Fate, Malformed> {
@@ -78,18 +79,15 @@ impl<F: Form> Transfer for Ring<'_, F> {
             return Err(Malformed);
         }
         let pairs = payload.chunks_exact(F::BYTES).zip(numbers);
+        let count = F::from_count(self.size);
         if step < whole_at {
-            pairs.for_each(|(bytes, own)| *own = F::read(bytes) + *own);
+            widest(|| pairs.for_each(|(bytes, own)| *own = F::read(bytes) + *own));
         } else if step > whole_at {
-            pairs.for_each(|(bytes, own)| *own = F::read(bytes));
+            widest(|| pairs.for_each(|(bytes, own)| *own = F::read(bytes)));
+        } else if self.reduction == Reduction::Sum {
+            widest(|| pairs.for_each(|(bytes, own)| *own = F::carried(F::read(bytes) + *own)));
         } else {
-            match self.reduction {
-                Reduction::Sum => pairs.for_each(|(bytes, own)| *own = F::carried(F::read(bytes) + *own)),
-                Reduction::Mean => {
-                    let count = F::from_count(self.size);
-                    pairs.for_each(|(bytes, own)| *own = F::carried((F::read(bytes) + *own) / count));
-                }
-            }
+            widest(|| pairs.for_each(|(bytes, own)| *own = F::carried((F::read(bytes) + *own) / count)));
         }
         self.ready += usize::from(step + 1 < self.steps.end);
         Ok(Fate::Keep)
