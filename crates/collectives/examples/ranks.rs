@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use collectives::{Backend, CommError, Communicator, Phase, Reduction, connect};
+use collectives::{Backend, CommError, Communicator, Phase, Reduction, Wire, connect, shard};
 use world::World;
 
 #[path = "../tests/numbers/mod.rs"]
@@ -33,6 +33,13 @@ fn main() {
             let ranks = join(&world, 60.0);
             let error = ranks.all_reduce_mean("gradients".into(), &mut vec![0.0; 100 + world.rank / 2]).unwrap_err();
             end(error, Some(&*ranks))
+        }
+        "wires" => {
+            let ranks = join(&world, 60.0);
+            let wire = if world.rank == 1 { Wire::Bf16 } else { Wire::Full };
+            let buffer = vec![0.0_f32; 100].into();
+            let pending = ranks.start_all_reduce_over("gradients".into(), buffer, Reduction::Mean, wire);
+            end(pending.wait().unwrap_err(), Some(&*ranks))
         }
         "leave" => {
             let (leaving, code) = (number() as usize, number() as i32);
@@ -68,7 +75,11 @@ fn join_result(world: &World, timeout_s: f64) -> Result<Arc<dyn Communicator>, C
 fn agree(ranks: &dyn Communicator) {
     let mut digest = DefaultHasher::new();
     for len in numbers::LENGTHS {
-        numbers::reduced_bits(ranks, len).hash(&mut digest);
+        for wire in [Wire::Full, Wire::Bf16] {
+            let reduced = numbers::reduced_bits(ranks, len, wire);
+            reduced.hash(&mut digest);
+            agree_by_halves(ranks, len, wire, &reduced[1]);
+        }
     }
     let mut counts = [ranks.rank() as f64, 10_001.0];
     ranks.all_reduce_sum_f64("evaluation".into(), &mut counts).unwrap();
@@ -93,6 +104,17 @@ fn agree(ranks: &dyn Communicator) {
     assert_eq!(ranks.any("stop".into(), ranks.rank() == size - 1), Ok(true));
     ranks.barrier("end".into()).unwrap();
     println!("digest {:016x}", digest.finish());
+}
+
+/// A reduce-scatter and an all-gather give the bits of the all-reduce.
+fn agree_by_halves(ranks: &dyn Communicator, len: usize, wire: Wire, mean: &[u32]) {
+    let own = numbers::numbers(ranks.rank(), len).into();
+    let scattered = ranks.start_reduce_scatter("scatter".into(), own, Reduction::Mean, wire).wait().unwrap();
+    let scattered = scattered.into_f32().unwrap();
+    let shard = shard(ranks.rank(), ranks.size(), len);
+    assert!(numbers::bits(&scattered[shard.clone()]) == mean[shard], "{len} numbers, {wire:?}: the shard");
+    let gathered = ranks.start_all_gather_shards("gather".into(), scattered.into(), wire).wait().unwrap();
+    assert!(numbers::bits(&gathered.into_f32().unwrap()) == mean, "{len} numbers, {wire:?}");
 }
 
 fn miss(ranks: &dyn Communicator, missing: usize) {

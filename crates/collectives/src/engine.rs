@@ -158,6 +158,7 @@ impl<L: Link> Engine<L> {
             while self.link.can_send() {
                 let Some(frame) = self.next_frame(operation, transfer) else { break };
                 self.link.send(frame).map_err(|e| self.broken(operation, e))?;
+                self.link.reclaim(&mut self.pool).map_err(|e| self.broken(operation, e))?;
                 moved = true;
             }
             while transfer.expects_more() {
@@ -165,7 +166,7 @@ impl<L: Link> Engine<L> {
                 let Some(frame) = arrived else { break };
                 match self.accept(operation, transfer, &frame)? {
                     Fate::PassOn => self.passing_on.push_back(frame),
-                    Fate::Keep => self.pool.give(frame),
+                    Fate::Keep => self.link.put_away(frame, &mut self.pool),
                 }
                 moved = true;
             }
