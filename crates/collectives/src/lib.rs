@@ -37,16 +37,15 @@
 //! - *Unique id.* It is made from the communicator of [`connect`]: rank 0 asks NCCL for an id, and its 128 bytes go to all by
 //!   [`Communicator::broadcast`]; then every rank calls `ncclCommInitRankConfig` without blocking. Bytes, barriers and
 //!   evaluation counts stay with that host communicator, which the device communicator keeps inside.
-//! - *Buffers.* Gradients go through [`Communicator::start_all_reduce`] as a [`Buffer`]: another constructor takes device
-//!   memory with its type (bf16 on the wire among them) and the event after which it may be read, on the same contract. The
-//!   reduction runs on a stream of its own; [`Pending`] ends when the stream has passed, so buckets overlap with backward.
+//! - *Buffers.* Gradients go through [`Communicator::start_exchange`] as a [`Buffer`]: another constructor takes device
+//!   memory with its type and the event after which it may be read, on the same contract. The reduction runs on a stream of
+//!   its own; [`Pending`] ends when the stream has passed, so buckets overlap with backward. For [`Wire::Bf16`] a kernel
+//!   casts before and after.
 //! - *Errors.* The communication thread polls `ncclCommGetAsyncError` and the end of the stream instead of MPI's requests,
 //!   with the same time-out. On an error or at the time-out it calls `ncclCommAbort` and names the missing ranks by the
 //!   roll call of the host communicator.
-//!
-//! All numbers go through [`Communicator::start_exchange`], the one call for it to serve: all-reduce, and for optimiser state
-//! that is spread over ranks reduce-scatter and all-gather, in either [`Wire`]. NCCL's own cut a buffer into equal parts in the
-//! order of ranks; where [`shard`] differs, the device communicator says so in a `shard` of its own or pads.
+//! - *Shards.* NCCL's reduce-scatter and all-gather cut a buffer into equal parts in the order of its ranks. Where a process
+//!   joins it as rank (rank + 1) mod size, these are the [`shard`]s, of any length that is a multiple of size: callers pad.
 
 mod alone;
 mod buffer;
