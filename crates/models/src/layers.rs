@@ -55,12 +55,12 @@ impl Linear {
 
     /// `(…, inputs)` to `(…, outputs)`.
     pub fn forward(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
-        x.linear(&parameters.tensor(self.weight).flatten(1, -1), Some(parameters.tensor(self.bias)))
+        parameters.product(x, self.weight, Some(self.bias))
     }
 
     /// `f(x·Wᵀ + b)`, the bias and the activation `f` in one pass.
     pub fn forward_activated(&self, parameters: &Parameters, x: &Tensor, f: &Activation) -> Tensor {
-        let product = x.linear::<&Tensor>(&parameters.tensor(self.weight).flatten(1, -1), None);
+        let product = parameters.product(x, self.weight, None);
         f.forward_biased(parameters, &product, Some(parameters.tensor(self.bias)))
     }
 }
@@ -92,7 +92,7 @@ impl LayerNorm {
     /// `(…, width)` to the same.
     pub fn forward(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
         let (weight, bias) = (parameters.tensor(self.weight), parameters.tensor(self.bias));
-        x.layer_norm([self.width], Some(weight), Some(bias), self.eps, false)
+        x.to_kind(weight.kind()).layer_norm([self.width], Some(weight), Some(bias), self.eps, false)
     }
 }
 
