@@ -39,6 +39,12 @@ impl From<dataloader::DataError> for Failure {
     }
 }
 
+impl From<kernels::KernelError> for Failure {
+    fn from(error: kernels::KernelError) -> Failure {
+        Failure::new(Exit::Config, error)
+    }
+}
+
 impl From<models::ModelError> for Failure {
     fn from(error: models::ModelError) -> Failure {
         Failure::new(Exit::Config, error)

@@ -3,6 +3,8 @@
 use models::{Parameter, Parameters};
 use tch::{Kind, Tensor, no_grad};
 
+use crate::data_parallel::Slice;
+
 /// How gradients are clipped before a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Clip {
@@ -29,37 +31,28 @@ impl Clip {
         }
     }
 
-    /// Clips all gradients, and returns their common L2 norm before that, a scalar f32 on the device.
-    pub fn apply(self, parameters: &Parameters) -> Tensor {
-        no_grad(|| {
-            let norm = norm(parameters);
-            match self {
-                Clip::Off => {}
-                Clip::Norm(limit) => {
-                    let scale = ((&norm + 1e-6).reciprocal() * limit).clamp_max(1.0);
-                    for group in parameters.groups() {
-                        let _ = group.grads.shallow_clone().g_mul_(&scale);
-                    }
-                }
-                Clip::Value(limit) => {
-                    for group in parameters.groups() {
-                        let _ = group.grads.shallow_clone().clamp_(-limit, limit);
-                    }
-                }
-                Clip::Adaptive(share) => {
-                    let all = parameters.iter().len();
-                    parameters.iter().take(all.saturating_sub(2)).for_each(|one| clip_units(parameters, one, share));
-                }
+    /// Clips the gradients of `slices`, where `norm` is the common L2 norm of all gradients, a scalar on the device.
+    pub fn apply(self, parameters: &Parameters, slices: &[Slice], norm: &Tensor) {
+        let grads = || slices.iter().map(|slice| slice.of(&parameters.groups()[slice.group].grads));
+        no_grad(|| match self {
+            Clip::Off => {}
+            Clip::Norm(limit) => {
+                let scale = ((norm + 1e-6).reciprocal() * limit).clamp_max(1.0);
+                grads().for_each(|mut grads| drop(grads.g_mul_(&scale)));
             }
-            norm.to_kind(Kind::Float)
-        })
+            Clip::Value(limit) => grads().for_each(|mut grads| drop(grads.clamp_(-limit, limit))),
+            Clip::Adaptive(share) => {
+                let all = parameters.iter().len();
+                parameters.iter().take(all.saturating_sub(2)).for_each(|one| clip_units(parameters, one, share));
+            }
+        });
     }
 }
 
-/// The common L2 norm of all gradients, a scalar on the device.
+/// The common L2 norm of all gradients, a scalar f32 on the device.
 pub fn norm(parameters: &Parameters) -> Tensor {
     let norms: Vec<Tensor> = parameters.groups().iter().map(|group| group.grads.norm()).collect();
-    Tensor::stack(&norms, 0).norm()
+    Tensor::stack(&norms, 0).norm().to_kind(Kind::Float)
 }
 
 /// Bounds the gradient of each unit of one parameter.
@@ -93,14 +86,20 @@ mod tests {
                 let _ = group.grads.shallow_clone().fill_(value);
             }
         };
+        let slices = Slice::whole_groups(parameters);
+        let clipped = |clip: Clip| {
+            let norm = norm(parameters);
+            clip.apply(parameters, &slices, &norm);
+            norm.double_value(&[])
+        };
         let count: usize = parameters.groups().iter().map(|group| group.grads.numel()).sum();
         let expected = (count as f64 * 0.25).sqrt();
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-4 * b, "{a} and {b}");
 
         fill(0.5);
-        close(Clip::Off.apply(parameters).double_value(&[]), expected);
-        close(Clip::Norm(2.0).apply(parameters).double_value(&[]), expected);
-        close(Clip::Norm(100.0).apply(parameters).double_value(&[]), 2.0);
-        close(Clip::Off.apply(parameters).double_value(&[]), 2.0);
+        close(clipped(Clip::Off), expected);
+        close(clipped(Clip::Norm(2.0)), expected);
+        close(clipped(Clip::Norm(100.0)), 2.0);
+        close(clipped(Clip::Off), 2.0);
     }
 }

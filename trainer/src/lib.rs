@@ -28,6 +28,7 @@ pub mod skipped;
 #[cfg(test)]
 mod small;
 pub mod state;
+pub mod step;
 pub mod stop;
 mod summary;
 pub mod task;

@@ -1,5 +1,6 @@
 //! The memory of tensors seen as plain slices, for the loader that fills it and the ranks that average it.
 
+use collectives::Buffer;
 use dataloader::BatchMemory;
 use tch::{Device, Kind, Tensor};
 
@@ -40,4 +41,19 @@ pub fn floats(tensor: &mut Tensor) -> &mut [f32] {
     // SAFETY: checked above: `numel` consecutive f32 lie at `data_ptr`. The exclusive borrow keeps this handle from being
     // used meanwhile; callers hold no other view that they read or write during it.
     unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<f32>(), tensor.numel()) }
+}
+
+/// The numbers of a contiguous f32 tensor on the CPU, for an exchange with other ranks.
+///
+/// Between the start of the exchange and its end nobody may read or write them: that is what the callers' order of work sees
+/// to, as gradients are written before an exchange starts and read when it has been waited for.
+///
+/// # Panics
+/// As [`floats`].
+pub fn lend(tensor: &Tensor) -> Buffer {
+    let mut tensor = tensor.shallow_clone();
+    let numbers = floats(&mut tensor);
+    // SAFETY: the numbers are valid for as long as the tensor's memory is, which the caller's model keeps for the run, and nobody
+    // else reads or writes them meanwhile, as said above.
+    unsafe { Buffer::from_raw_f32(numbers.as_mut_ptr(), numbers.len()) }
 }

@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 use collectives::{Communicator, Phase};
 use models::from_safetensors;
-use tch::Tensor;
 use world::Exit;
 
 use crate::checkpoint::{Loaded, load, newest_good};
@@ -124,13 +123,8 @@ fn restore(state: &mut TrainState, loaded: &Loaded) -> Result<(), String> {
     let read = |bytes: &[u8]| from_safetensors(bytes).map_err(|error| error.to_string());
     parameters.restore(&read(&loaded.parameters)?).map_err(|error| error.to_string())?;
     let moments = read(&loaded.optimizer)?;
-    for (moment, buffers) in state.optimizer.buffers() {
-        let named: Vec<(String, Tensor)> = moments
-            .iter()
-            .filter_map(|(name, tensor)| Some((name.strip_prefix(moment)?.to_owned(), tensor.shallow_clone())))
-            .collect();
-        parameters.restore_into(&buffers, &named).map_err(|error| format!("{moment}: {error}"))?;
-    }
+    state.restore_moments(&moments)?;
+    let parameters = state.model.parameters();
     match &mut state.ema {
         // A run that takes an average only now begins it here.
         Some(ema) if loaded.ema.is_empty() => ema.begin_at(parameters),

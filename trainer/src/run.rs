@@ -4,32 +4,35 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use std::sync::Arc;
+
 use collectives::{Communicator, Phase};
 use dataloader::{Dataset, DatasetSpec, LoaderStats, Mixing, with_batches};
 use metrics::{
     Endpoint, Event, Identity, JsonLines, Metrics, Progress, ProgressMode, Recorder, RunShape, Target, draw_curves,
 };
 use models::Model;
+use plan::config::Precision;
 use plan::{DataFacts, Plan};
 use random::{Key, Purpose};
-use tch::Device;
+use tch::{Device, Kind};
 use tracing::info;
 use world::{Exit, World};
 
 use crate::beginning::{begin_from, told};
 use crate::classification::Classification;
-use crate::divergence::Divergence;
+use crate::data_parallel::{Exchanges, Sharding, Slice};
 use crate::ema::Ema;
 use crate::evaluation::Evaluation;
 use crate::failure::Failure;
 use crate::footprint::highest_peak_mib;
-use crate::gradients::Clip;
 use crate::loss::Loss;
 use crate::memory::ImageMemory;
 use crate::resume::{Chosen, Resume, differences, resume};
 use crate::run_folder::RunFolder;
 use crate::saving::Saving;
 use crate::state::TrainState;
+use crate::step::Step;
 use crate::stop::StopFlag;
 use crate::summary::summarize;
 use crate::teacher::Teacher;
@@ -60,18 +63,20 @@ pub fn train(
     config: plan::Config,
     options: &Options,
     world: &World,
-    communicator: &dyn Communicator,
+    communicator: &Arc<dyn Communicator>,
     stop: &StopFlag,
 ) -> Result<Ending, Failure> {
+    let (ranks, communicator) = (communicator, &**communicator);
     let folder = RunFolder::new(options.run_dir.as_deref(), &config.name);
     communicator.all_equal(Phase::new("config check"), config.to_toml().as_bytes())?;
     let threads = use_threads(&config, world);
+    kernels::memory::keep();
     let dataset = dataloader::open(&DatasetSpec::configured(&config))?;
     let plan = Plan::resolve(config, facts(&dataset), communicator.size())?;
     let aside = prepare_folder(&folder, &plan, &options.resume, communicator)?;
     logging::begin(&folder.log(communicator.rank())).map_err(|error| Failure::new(Exit::Retry, error))?;
 
-    let mut state = initial_state(&plan)?;
+    let mut state = initial_state(&plan, ranks)?;
     let chosen = resume(&options.resume, &folder.checkpoints(), &mut state, communicator)?;
     let begun_from = begin(&plan, &state, &chosen, communicator)?;
     communicator.all_equal(Phase::new("parameter check"), state.model.parameters().hash().as_bytes())?;
@@ -99,8 +104,7 @@ pub fn train(
         evaluation: Evaluation::new(&*dataset.validation, validation, image_size, &validation_stats),
         saving: Saving::new(communicator.rank(), &folder.checkpoints(), &plan),
         telemetry,
-        clip: Clip::configured(&plan.config.optimizer),
-        divergence: Divergence::new(Device::Cpu),
+        step: Step::new(&plan, ranks, &task, state.model.parameters())?,
         stop,
     };
     let spec = loading::training_spec(&plan, communicator, &folder, state.step)?;
@@ -146,12 +150,26 @@ fn use_threads(config: &plan::Config, world: &World) -> usize {
     threads
 }
 
-fn initial_state(plan: &Plan) -> Result<TrainState, Failure> {
+fn initial_state(plan: &Plan, communicator: &Arc<dyn Communicator>) -> Result<TrainState, Failure> {
     let key = Key::root(plan.config.seed).child(Purpose::Init as u64);
-    let model = Model::new(&plan.model, &plan.config.optimizer, key, Device::Cpu)?;
-    let optimizer = optimizer::new(&plan.config.optimizer, model.parameters());
+    let model = Model::new(&plan.model, &plan.config.optimizer, key, Device::Cpu)?.with_products_in(products(plan));
+    let parameters = model.parameters();
+    let sharding = plan.config.parallel.shard_optimizer.then(|| {
+        let bucket_elements = Exchanges::configured(&plan.config.parallel).bucket_elements;
+        Sharding::new(communicator, parameters, bucket_elements)
+    });
+    let slices = sharding.as_ref().map_or_else(|| Slice::whole_groups(parameters), Sharding::slices);
+    let optimizer = optimizer::new(&plan.config.optimizer, parameters, slices);
     let ema = Ema::new(&plan.config.ema, model.parameters());
-    Ok(TrainState::new(model, optimizer, ema))
+    Ok(TrainState::new(model, optimizer, sharding, ema))
+}
+
+/// In which kind a run computes matrix products.
+fn products(plan: &Plan) -> Kind {
+    match plan.config.train.precision {
+        Precision::F32 => Kind::Float,
+        Precision::Bf16 => Kind::BFloat16,
+    }
 }
 
 /// Loads the teacher on every rank, and checks that it is the same on all.

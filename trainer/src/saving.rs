@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use collectives::CommError;
 use plan::Plan;
 
 use crate::checkpoint::{Checkpoints, RunState, Snapshot};
@@ -18,11 +19,16 @@ impl Saving {
         Saving((rank == 0).then(|| Checkpoints::new(folder, config.keep, config.best)))
     }
 
-    /// Copies the state; the writing happens behind the training.
-    pub fn save(&self, state: &TrainState, run: RunState) {
+    /// Copies the state; the writing happens behind the training. Every rank must call it.
+    ///
+    /// # Errors
+    /// When a rank is lost.
+    pub fn save(&self, state: &TrainState, run: RunState) -> Result<(), CommError> {
+        let moments = state.moments()?;
         if let Some(checkpoints) = &self.0 {
-            checkpoints.save(Snapshot::take(run, state));
+            checkpoints.save(Snapshot::take(run, state, moments));
         }
+        Ok(())
     }
 
     /// Tells what became of checkpoints since the last call.

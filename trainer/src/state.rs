@@ -4,8 +4,12 @@ use collectives::{CommError, Communicator, Phase};
 use models::Model;
 use tch::{Kind, Tensor};
 
+use crate::data_parallel::Sharding;
 use crate::ema::Ema;
 use crate::optimizer::Optimizer;
+
+/// A moment of an optimiser: the prefix of its names in a checkpoint, and one buffer a parameter group.
+pub type Moment = (&'static str, Vec<Tensor>);
 
 /// Everything that changes while a run trains. A checkpoint is this value on disk, and nothing else is.
 ///
@@ -17,6 +21,8 @@ pub struct TrainState {
     pub model: Model,
     /// The update rule and what it remembers.
     pub optimizer: Box<dyn Optimizer>,
+    /// How the optimiser's work is spread over the ranks, where it is.
+    pub sharding: Option<Sharding>,
     /// The moving average of the parameters, where there is one.
     pub ema: Option<Ema>,
     /// Sum of the losses since the last logged step, a scalar f64 on the model's device.
@@ -31,10 +37,74 @@ pub struct TrainState {
 
 impl TrainState {
     /// The state before the first step.
-    pub fn new(model: Model, optimizer: Box<dyn Optimizer>, ema: Option<Ema>) -> TrainState {
+    pub fn new(
+        model: Model,
+        optimizer: Box<dyn Optimizer>,
+        sharding: Option<Sharding>,
+        ema: Option<Ema>,
+    ) -> TrainState {
         let device = model.parameters().groups()[0].values.device();
         let loss_sum = Tensor::zeros([], (Kind::Double, device));
-        TrainState { step: 0, model, optimizer, ema, loss_sum, loss_steps: 0, best_top1: None, earlier_seconds: 0.0 }
+        TrainState {
+            step: 0,
+            model,
+            optimizer,
+            sharding,
+            ema,
+            loss_sum,
+            loss_steps: 0,
+            best_top1: None,
+            earlier_seconds: 0.0,
+        }
+    }
+
+    /// Gives all ranks what each has updated, where the optimiser's work is spread over them.
+    ///
+    /// # Errors
+    /// When a rank is lost.
+    pub fn share_updates(&self) -> Result<(), CommError> {
+        let Some(sharding) = &self.sharding else { return Ok(()) };
+        let values: Vec<Tensor> =
+            self.model.parameters().groups().iter().map(|group| group.values.shallow_clone()).collect();
+        sharding.share(&values, Phase::of_step("updates", self.step))
+    }
+
+    /// What the optimiser remembers, whole: by prefix one buffer a parameter group. Every rank must call it.
+    ///
+    /// # Errors
+    /// When a rank is lost.
+    pub fn moments(&self) -> Result<Vec<Moment>, CommError> {
+        let Some(sharding) = &self.sharding else { return Ok(self.optimizer.buffers()) };
+        let gather = |(prefix, own): (&'static str, Vec<Tensor>)| {
+            let whole: Vec<Tensor> =
+                self.model.parameters().groups().iter().map(|one| one.values.zeros_like()).collect();
+            for (slice, own) in self.optimizer.slices().iter().zip(&own) {
+                slice.of(&whole[slice.group]).copy_(own);
+            }
+            sharding.share(&whole, Phase::of_step("optimiser's memory", self.step))?;
+            Ok((prefix, whole))
+        };
+        self.optimizer.buffers().into_iter().map(gather).collect()
+    }
+
+    /// Makes the optimiser remember what is given for every moment by the names of the parameters, whole.
+    ///
+    /// # Errors
+    /// The first moment that is missing or does not fit, in words.
+    pub fn restore_moments(&mut self, named: &[(String, Tensor)]) -> Result<(), String> {
+        let parameters = self.model.parameters();
+        for (prefix, own) in self.optimizer.buffers() {
+            let of_moment = |(name, tensor): &(String, Tensor)| {
+                Some((name.strip_prefix(prefix)?.to_owned(), tensor.shallow_clone()))
+            };
+            let named: Vec<(String, Tensor)> = named.iter().filter_map(of_moment).collect();
+            let whole: Vec<Tensor> = parameters.groups().iter().map(|one| one.values.zeros_like()).collect();
+            parameters.restore_into(&whole, &named).map_err(|error| format!("{prefix}: {error}"))?;
+            for (slice, mut own) in self.optimizer.slices().iter().zip(own) {
+                own.copy_(&slice.of(&whole[slice.group]));
+            }
+        }
+        Ok(())
     }
 
     /// Makes `loss_sum` the mean over the ranks, the same on each; waits for the device.

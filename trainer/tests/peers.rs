@@ -11,8 +11,9 @@ use random::Key;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tch::{Device, Kind, Tensor};
+use trainer::data_parallel::Slice;
 use trainer::ema::Ema;
-use trainer::gradients::Clip;
+use trainer::gradients::{Clip, norm};
 use trainer::loss::distillation::Distillation;
 use trainer::loss::{Loss, Targets};
 use trainer::optimizer;
@@ -89,7 +90,8 @@ fn follow(figures: &Updates, case: &Update, kind: Kind, tolerance: f64) {
     let parameters = model.parameters();
     assert_eq!(parameters.iter().len(), figures.names.len());
     set_values(parameters, &figures.names);
-    let (mut optimizer, mut ema) = (optimizer::new(config, parameters), Ema::new(ema, parameters));
+    let slices = Slice::whole_groups(parameters);
+    let (mut optimizer, mut ema) = (optimizer::new(config, parameters, slices), Ema::new(ema, parameters));
     let groups = || parameters.groups().iter().map(|group| group.values.shallow_clone()).collect::<Vec<_>>();
     let named = |buffers: &[Tensor], name: &str| {
         let views = parameters.views(buffers);
@@ -97,7 +99,7 @@ fn follow(figures: &Updates, case: &Update, kind: Kind, tolerance: f64) {
     };
     for (step, expected) in case.trajectory.iter().enumerate() {
         set_gradients(parameters, &figures.names, step as f64);
-        let _ = Clip::configured(config).apply(parameters);
+        Clip::configured(config).apply(parameters, optimizer.slices(), &norm(parameters));
         optimizer.step(parameters, config.learning_rate * (1.0 - 0.03 * step as f64), step as u64);
         if let Some(ema) = &mut ema {
             ema.update(parameters, step as u64 + 1);

@@ -64,7 +64,7 @@ fn history(ranks: usize, model: &str, data: &Path, sets: &[&str]) -> Vec<(u64, V
                 let rank = communicator.rank();
                 let world =
                     World { rank, size: ranks, local_rank: rank, local_size: ranks, ..World::alone("here".into()) };
-                let ending = train(config, &options, &world, &*communicator, &StopFlag::default());
+                let ending = train(config, &options, &world, &communicator, &StopFlag::default());
                 assert_eq!(ending.expect("training ends well"), Ending::Finished);
             });
         }
@@ -85,11 +85,17 @@ fn digits() -> tempfile::TempDir {
 
 #[track_caller]
 fn same(one: &[(u64, Vec<f64>)], other: &[(u64, Vec<f64>)], what: &str) {
+    within(2e-3, one, other, what);
+}
+
+/// Losses and norms of gradients are the same but for `tolerance`, relative.
+#[track_caller]
+fn within(tolerance: f64, one: &[(u64, Vec<f64>)], other: &[(u64, Vec<f64>)], what: &str) {
     assert!(one.len() > 10 && one.len() == other.len(), "{what}: {} and {} records", one.len(), other.len());
     for ((step, a), (same_step, b)) in one.iter().zip(other) {
         assert_eq!(step, same_step, "{what}");
         for (a, b) in a.iter().zip(b) {
-            assert!((a - b).abs() <= 2e-3 * a.abs(), "{what}, step {step}: {a} and {b}");
+            assert!((a - b).abs() <= tolerance * a.abs(), "{what}, step {step}: {a} and {b}");
         }
     }
 }
@@ -176,4 +182,38 @@ fn skipped_images_leave_the_same_mean_on_any_number_of_ranks() {
     assert!(bad_validation > 0 && evaluated == validation - bad_validation, "{evaluated} of {validation}");
     let replaced = history(1, "vit_tiny_patch16_224", &path, &["data.bad=replace"]);
     assert_ne!(replaced[0].1[0], one[0].1[0], "the policies differ");
+}
+
+/// What a bucket holds is the same whenever it travels, so overlap changes not one bit; two runs are the same as well.
+#[test]
+fn overlap_and_repetition_change_nothing() {
+    let data = digits();
+    let path = data.path().join("digits");
+    // Many buckets, so that their order matters.
+    let run = |ranks, sets: &[&str]| {
+        let sets = [&["parallel.bucket_mib=0.02", "schedule.max_steps=6"], sets].concat();
+        history(ranks, "vit_tiny_patch16_224", &path, &sets)
+    };
+    for ranks in [2, 3, 4] {
+        let overlapped = run(ranks, &[]);
+        assert!(overlapped.len() >= 6);
+        assert_eq!(overlapped, run(ranks, &[]), "{ranks} ranks, again");
+        assert_eq!(overlapped, run(ranks, &["parallel.overlap=false"]), "{ranks} ranks without overlap");
+    }
+}
+
+/// Each rank updates a part; gradients travel in bf16; products are computed in bf16: all but for rounding the same.
+#[test]
+fn spread_optimizers_and_narrow_numbers_learn_the_same() {
+    let data = digits();
+    let path = data.path().join("digits");
+    let model = "vit_tiny_patch16_224";
+    let whole = history(3, model, &path, &[]);
+    let sharded = &["parallel.shard_optimizer=true", "parallel.bucket_mib=0.03"][..];
+    for (sets, tolerance) in [(sharded, 2e-3), (&["parallel.wire=bf16"], 2e-2), (&["train.precision=bf16"], 2e-2)] {
+        let other = history(3, model, &path, sets);
+        assert_ne!(whole, other, "{sets:?} does something");
+        within(tolerance, &whole, &other, &format!("{sets:?}"));
+        assert_eq!(other, history(3, model, &path, &[sets, &["parallel.overlap=false"]].concat()), "{sets:?}");
+    }
 }

@@ -13,6 +13,7 @@ use plan::models::{Activations, ModelSpec};
 use serde::Deserialize;
 use tch::{Device, Kind, no_grad};
 use trainer::classification::{Classification, ImageBatch};
+use trainer::data_parallel::Slice;
 use trainer::loss::Loss;
 use trainer::optimizer;
 use trainer::task::Task;
@@ -74,7 +75,7 @@ fn train(case: &Case, kind: Kind) -> Vec<f64> {
     let model = Model::empty(&spec, DecayRule::Matrices, Device::Cpu, kind).expect("a model that can be built");
     fill_model(&model);
     let config = plan::config::Optimizer { weight_decay: 0.05, ..Default::default() };
-    let mut optimizer = optimizer::new(&config, model.parameters());
+    let mut optimizer = optimizer::new(&config, model.parameters(), Slice::whole_groups(model.parameters()));
     let task = Classification { seed: 0, loss: Loss::CrossEntropy { smoothing: 0.0 }, mixing: None, teacher: None };
     let samples: Vec<SampleKey> =
         (0..BATCH as u64).map(|position| SampleKey { epoch: 0, position, sample: position }).collect();

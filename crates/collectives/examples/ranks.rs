@@ -3,9 +3,9 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use collectives::{Backend, CommError, Communicator, Phase, Reduction, connect};
+use collectives::{Backend, CommError, Communicator, Phase, Reduction, Wire, connect, shard};
 use world::World;
 
 #[path = "../tests/numbers/mod.rs"]
@@ -34,6 +34,13 @@ fn main() {
             let error = ranks.all_reduce_mean("gradients".into(), &mut vec![0.0; 100 + world.rank / 2]).unwrap_err();
             end(error, Some(&*ranks))
         }
+        "wires" => {
+            let ranks = join(&world, 60.0);
+            let wire = if world.rank == 1 { Wire::Bf16 } else { Wire::Full };
+            let buffer = vec![0.0_f32; 100].into();
+            let pending = ranks.start_all_reduce_over("gradients".into(), buffer, Reduction::Mean, wire);
+            end(pending.wait().unwrap_err(), Some(&*ranks))
+        }
         "leave" => {
             let (leaving, code) = (number() as usize, number() as i32);
             let ranks = join(&world, 60.0);
@@ -52,7 +59,6 @@ fn main() {
             drop(ranks);
             std::thread::sleep(Duration::from_secs(1)); // for mpirun kills the others when this process is gone
         }
-        "speed" => speed(&*join(&world, 60.0)),
         other => panic!("no scenario {other}"),
     }
 }
@@ -69,7 +75,11 @@ fn join_result(world: &World, timeout_s: f64) -> Result<Arc<dyn Communicator>, C
 fn agree(ranks: &dyn Communicator) {
     let mut digest = DefaultHasher::new();
     for len in numbers::LENGTHS {
-        numbers::reduced_bits(ranks, len).hash(&mut digest);
+        for wire in [Wire::Full, Wire::Bf16] {
+            let reduced = numbers::reduced_bits(ranks, len, wire);
+            reduced.hash(&mut digest);
+            agree_by_halves(ranks, len, wire, &reduced[1]);
+        }
     }
     let mut counts = [ranks.rank() as f64, 10_001.0];
     ranks.all_reduce_sum_f64("evaluation".into(), &mut counts).unwrap();
@@ -96,6 +106,17 @@ fn agree(ranks: &dyn Communicator) {
     println!("digest {:016x}", digest.finish());
 }
 
+/// A reduce-scatter and an all-gather give the bits of the all-reduce.
+fn agree_by_halves(ranks: &dyn Communicator, len: usize, wire: Wire, mean: &[u32]) {
+    let own = numbers::numbers(ranks.rank(), len).into();
+    let scattered = ranks.start_reduce_scatter("scatter".into(), own, Reduction::Mean, wire).wait().unwrap();
+    let scattered = scattered.into_f32().unwrap();
+    let shard = shard(ranks.rank(), ranks.size(), len);
+    assert!(numbers::bits(&scattered[shard.clone()]) == mean[shard], "{len} numbers, {wire:?}: the shard");
+    let gathered = ranks.start_all_gather_shards("gather".into(), scattered.into(), wire).wait().unwrap();
+    assert!(numbers::bits(&gathered.into_f32().unwrap()) == mean, "{len} numbers, {wire:?}");
+}
+
 fn miss(ranks: &dyn Communicator, missing: usize) {
     let mut numbers = vec![1.0; 1000];
     ranks.all_reduce_mean("warm-up".into(), &mut numbers).unwrap();
@@ -120,35 +141,5 @@ fn end(error: CommError, ranks: Option<&dyn Communicator>) -> ! {
     match ranks {
         Some(ranks) => ranks.abort(code),
         None => std::process::exit(code),
-    }
-}
-
-/// Time of all-reduces of several sizes, for people.
-fn speed(ranks: &dyn Communicator) {
-    for len in [1usize, 1 << 10, 1 << 14, 1 << 18, 1 << 20, 5_700_000, 1 << 24] {
-        let mut numbers = vec![1.0; len];
-        let rounds = (50_000_000 / (len + 100_000)).clamp(5, 500);
-        let mut times: Vec<_> = (0..rounds)
-            .map(|_| {
-                ranks.barrier("ready".into()).unwrap();
-                let began = Instant::now();
-                ranks.all_reduce_mean("speed".into(), &mut numbers).unwrap();
-                began.elapsed().as_secs_f64()
-            })
-            .collect();
-        times.sort_by(f64::total_cmp);
-        let median = times[rounds / 2];
-        if ranks.rank() == 0 {
-            let bytes = 4.0 * len as f64;
-            let on_wire = bytes * 2.0 * (ranks.size() - 1) as f64 / ranks.size() as f64;
-            let [low, high] = [times[0], times[rounds * 9 / 10]].map(|time| time * 1e6);
-            let rates = [bytes, on_wire].map(|bytes| bytes / median / 1e9);
-            println!(
-                "{len:>9} f32: median {:>9.1} µs ({low:.1} to {high:.1}), {:.3} GB/s, bus {:.3} GB/s",
-                median * 1e6,
-                rates[0],
-                rates[1]
-            );
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! `Alone`: the communicator of a single process, which agrees with itself at once.
 
-use crate::{Buffer, CommError, Communicator, Pending, Phase, Reduction};
+use crate::{Buffer, CommError, Communicator, Exchange, Pending, Phase, Wire};
 
 pub(crate) struct Alone;
 
@@ -13,7 +13,7 @@ impl Communicator for Alone {
         1
     }
 
-    fn start_all_reduce(&self, _: Phase, buffer: Buffer, _: Reduction) -> Pending {
+    fn start_exchange(&self, _: Phase, buffer: Buffer, _: Exchange, _: Wire) -> Pending {
         Pending::ready(Ok(buffer))
     }
 

@@ -1,4 +1,4 @@
-//! `Buffer`: the numbers of an all-reduce, in memory that is owned or vouched for.
+//! `Buffer`: the numbers of an exchange, in memory that is owned or vouched for.
 
 use std::ptr::NonNull;
 

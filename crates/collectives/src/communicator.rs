@@ -13,11 +13,35 @@ pub enum Reduction {
     Mean,
 }
 
+/// What ranks do with their buffers of numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// All get all numbers, reduced.
+    AllReduce(Reduction),
+    /// Each gets its [`shard`](crate::shard()), reduced: the first half of an all-reduce.
+    ReduceScatter(Reduction),
+    /// All get every rank's [`shard`](crate::shard()): the second half of an all-reduce.
+    AllGatherShards,
+}
+
+/// In which form numbers travel between ranks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Wire {
+    /// As they are in memory.
+    #[default]
+    Full,
+    /// f32 as bf16, in half the bytes: rounded to the nearest (of two to the even one; NaN stays NaN) on every hop, while
+    /// sums are added up in f32. Of p ranks a sum is wrong by at most about p·2⁻⁸ of the sum of absolute values. What a
+    /// rank keeps for itself is rounded too, so all hold the same bits. f64 travels whole all the same, and a world of one
+    /// has no wire, so nothing is rounded there.
+    Bf16,
+}
+
 /// One rank's end of a group of ranks.
 ///
-/// Every rank must make the same calls in the same order, with the same phases and lengths; where they do not, all get
-/// [`CommError::Mismatch`]. Results of reductions are equal bit for bit on every rank, and between two runs with the same
-/// number of ranks. A call may be made from any thread; operations run in the order of the calls.
+/// Every rank must make the same calls in the same order, with the same phases, lengths and wires; where they do not, all
+/// get [`CommError::Mismatch`]. Results of reductions are equal bit for bit on every rank, and between two runs with the
+/// same number of ranks. A call may be made from any thread; operations run in the order of the calls.
 pub trait Communicator: Send + Sync {
     /// This rank, `0 ≤ rank < size`.
     fn rank(&self) -> usize;
@@ -30,9 +54,10 @@ pub trait Communicator: Send + Sync {
         None
     }
 
-    /// Begins to reduce `buffer` over all ranks and returns at once; the communication thread does the work. Several may
-    /// be in flight: they run in order. This is the call for gradients: a backend for devices takes their buffers here.
-    fn start_all_reduce(&self, phase: Phase, buffer: Buffer, reduction: Reduction) -> Pending;
+    /// Begins an exchange of numbers over all ranks and returns at once; the communication thread does the work. Several
+    /// may be in flight: they run in order. This is the call for gradients, mostly by one of the names below: a backend for
+    /// devices takes their buffers here.
+    fn start_exchange(&self, phase: Phase, buffer: Buffer, exchange: Exchange, wire: Wire) -> Pending;
 
     /// Gives every rank the bytes of rank `root`; the others' bytes are replaced, of whatever length they were.
     fn broadcast(&self, phase: Phase, bytes: &mut Vec<u8>, root: usize) -> Result<(), CommError>;
@@ -45,6 +70,29 @@ pub trait Communicator: Send + Sync {
 
     /// Ends this process and all other ranks, without waiting for anybody, with `exit_code` as this process's code.
     fn abort(&self, exit_code: i32) -> !;
+
+    /// Begins to reduce `buffer` over all ranks.
+    fn start_all_reduce(&self, phase: Phase, buffer: Buffer, reduction: Reduction) -> Pending {
+        self.start_all_reduce_over(phase, buffer, reduction, Wire::Full)
+    }
+
+    /// Begins to reduce `buffer` over all ranks, with numbers travelling in the form `wire`.
+    fn start_all_reduce_over(&self, phase: Phase, buffer: Buffer, reduction: Reduction, wire: Wire) -> Pending {
+        self.start_exchange(phase, buffer, Exchange::AllReduce(reduction), wire)
+    }
+
+    /// Begins to reduce `buffer`, of which this rank gets its [`shard`](crate::shard()): there it holds bit for bit what
+    /// [`Communicator::start_all_reduce_over`] would give. What is in the rest of the buffer afterwards means nothing.
+    fn start_reduce_scatter(&self, phase: Phase, buffer: Buffer, reduction: Reduction, wire: Wire) -> Pending {
+        self.start_exchange(phase, buffer, Exchange::ReduceScatter(reduction), wire)
+    }
+
+    /// Begins to give this rank's [`shard`](crate::shard()) of `buffer` to all others, and to fill the rest with theirs.
+    /// Where `wire` rounds, so is this rank's own shard. After [`Communicator::start_reduce_scatter`] the buffer holds bit
+    /// for bit what the all-reduce would give, and what a reduce-scatter has rounded is not changed again.
+    fn start_all_gather_shards(&self, phase: Phase, buffer: Buffer, wire: Wire) -> Pending {
+        self.start_exchange(phase, buffer, Exchange::AllGatherShards, wire)
+    }
 
     /// The sum over ranks, element by element, in place.
     fn all_reduce_sum(&self, phase: Phase, data: &mut [f32]) -> Result<(), CommError> {
@@ -86,8 +134,8 @@ pub trait Communicator: Send + Sync {
     }
 }
 
-/// An all-reduce in flight. Dropping it waits for its end, so that the memory is free afterwards in any case.
-#[must_use = "an all-reduce that nobody waits for keeps its result to itself"]
+/// An exchange in flight. Dropping it waits for its end, so that the memory is free afterwards in any case.
+#[must_use = "an exchange that nobody waits for keeps its result to itself"]
 #[derive(Debug)]
 pub struct Pending {
     state: State,

@@ -7,25 +7,27 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender};
 
 use crate::buffer::Numbers;
-use crate::communicator::Reduction;
+use crate::communicator::{Exchange, Wire};
+use crate::form::{Bf16, Form};
 use crate::frame::{Frame, Pool};
 use crate::gather::{AllGather, Broadcast};
 use crate::handle::Control;
 use crate::link::{Link, LinkError};
 use crate::notice::{News, Notice};
-use crate::operation::{Element, Kind, Operation};
+use crate::operation::{Kind, Operation};
 use crate::patience::{Patience, allow_short_naps};
-use crate::reduce::AllReduce;
+use crate::ring::Ring;
 use crate::roll_call::RollCall;
 use crate::transfer::{Fate, Malformed, Transfer};
 use crate::{Buffer, CommError, Phase};
 
 /// A call of a `Communicator`, with where its answer goes.
 pub(crate) enum Request {
-    AllReduce {
+    Exchange {
         phase: Phase,
         buffer: Buffer,
-        reduction: Reduction,
+        exchange: Exchange,
+        wire: Wire,
         answer: Sender<Result<Buffer, CommError>>,
     },
     Broadcast {
@@ -53,6 +55,7 @@ pub(crate) struct Engine<L> {
     control: Arc<Control>,
     timeout: Duration,
     pool: Pool,
+    passing_on: VecDeque<Frame>, // empty between operations
     sequence: u64,
     calls: u64,
     failure: Option<CommError>,
@@ -60,7 +63,8 @@ pub(crate) struct Engine<L> {
 
 impl<L: Link> Engine<L> {
     pub fn new(link: L, requests: Receiver<Request>, control: Arc<Control>, timeout: Duration) -> Engine<L> {
-        Engine { link, requests, control, timeout, pool: Pool::default(), sequence: 0, calls: 0, failure: None }
+        let (pool, passing_on) = (Pool::default(), VecDeque::new());
+        Engine { link, requests, control, timeout, pool, passing_on, sequence: 0, calls: 0, failure: None }
     }
 
     /// Serves requests until the last handle is dropped.
@@ -81,8 +85,8 @@ impl<L: Link> Engine<L> {
     /// Does what the answer's receiver asked for. Who no longer listens has its reasons, so a failed answer is no error.
     fn serve(&mut self, request: Request) {
         match request {
-            Request::AllReduce { phase, buffer, reduction, answer } => {
-                let result = self.all_reduce(phase, buffer, reduction);
+            Request::Exchange { phase, buffer, exchange, wire, answer } => {
+                let result = self.exchange(phase, buffer, exchange, wire);
                 let _ = answer.send(result);
             }
             Request::Broadcast { phase, bytes, root, answer } => {
@@ -104,19 +108,25 @@ impl<L: Link> Engine<L> {
         }
     }
 
-    fn all_reduce(&mut self, phase: Phase, mut buffer: Buffer, reduction: Reduction) -> Result<Buffer, CommError> {
-        let (rank, size, len) = (self.link.rank(), self.link.size(), buffer.len() as u64);
-        match buffer.numbers() {
-            Numbers::F32(data) => {
-                let kind = Kind::AllReduce(Element::F32, reduction);
-                self.perform(kind, len, phase, &mut AllReduce::new(data, rank, size, reduction))?;
-            }
-            Numbers::F64(data) => {
-                let kind = Kind::AllReduce(Element::F64, reduction);
-                self.perform(kind, len, phase, &mut AllReduce::new(data, rank, size, reduction))?;
-            }
+    fn exchange(
+        &mut self,
+        phase: Phase,
+        mut buffer: Buffer,
+        exchange: Exchange,
+        wire: Wire,
+    ) -> Result<Buffer, CommError> {
+        match (buffer.numbers(), wire) {
+            (Numbers::F32(data), Wire::Full) => self.go_round::<f32>(phase, data, exchange)?,
+            (Numbers::F32(data), Wire::Bf16) => self.go_round::<Bf16>(phase, data, exchange)?,
+            (Numbers::F64(data), _) => self.go_round::<f64>(phase, data, exchange)?,
         }
         Ok(buffer)
+    }
+
+    fn go_round<F: Form>(&mut self, phase: Phase, data: &mut [F::Number], exchange: Exchange) -> Result<(), CommError> {
+        let (rank, size, len) = (self.link.rank(), self.link.size(), data.len() as u64);
+        let mut ring = Ring::<F>::new(data, rank, size, exchange);
+        self.perform(Kind::Exchange(exchange, F::ELEMENT), len, phase, &mut ring)
     }
 
     /// An all-gather of nothing: it ends when every rank's message is here.
@@ -140,64 +150,56 @@ impl<L: Link> Engine<L> {
     }
 
     fn drive(&mut self, operation: &Operation, transfer: &mut dyn Transfer) -> Result<(), CommError> {
-        let mut passing_on = VecDeque::new();
-        let mut producing = true;
         let mut roll_call = RollCall::new(self.link.size());
         let mut patience = Patience::new();
         self.hear(operation, &mut roll_call)?;
         loop {
             let mut moved = self.link.reclaim(&mut self.pool).map_err(|e| self.broken(operation, e))?;
             while self.link.can_send() {
-                let Some(frame) = self.next_frame(operation, transfer, &mut producing, &mut passing_on) else { break };
+                let Some(frame) = self.next_frame(operation, transfer) else { break };
                 self.link.send(frame).map_err(|e| self.broken(operation, e))?;
+                self.link.reclaim(&mut self.pool).map_err(|e| self.broken(operation, e))?;
                 moved = true;
             }
             while transfer.expects_more() {
                 let arrived = self.link.receive(&mut self.pool).map_err(|e| self.broken(operation, e))?;
-                let Some(mut frame) = arrived else { break };
-                match self.accept(operation, transfer, &mut frame)? {
-                    Fate::PassOn => passing_on.push_back(frame),
-                    Fate::Keep => self.pool.give(frame),
+                let Some(frame) = arrived else { break };
+                match self.accept(operation, transfer, &frame)? {
+                    Fate::PassOn => self.passing_on.push_back(frame),
+                    Fate::Keep => self.link.put_away(frame, &mut self.pool),
                 }
                 moved = true;
             }
-            if !transfer.expects_more() && !producing && passing_on.is_empty() && self.link.is_flushed() {
+            let all_sent = !transfer.is_ready() && self.passing_on.is_empty();
+            if !transfer.expects_more() && all_sent && self.link.is_flushed() {
                 return Ok(());
             }
             if moved {
-                (patience, roll_call) = (Patience::new(), RollCall::new(self.link.size()));
+                patience = Patience::new();
+                roll_call.close();
             } else {
                 self.wait(operation, transfer.expects_more(), &mut patience, &mut roll_call)?;
             }
         }
     }
 
-    fn next_frame(
-        &mut self,
-        operation: &Operation,
-        transfer: &mut dyn Transfer,
-        producing: &mut bool,
-        passing_on: &mut VecDeque<Frame>,
-    ) -> Option<Frame> {
-        if *producing {
-            let mut frame = self.pool.take();
-            frame.begin(operation);
-            if transfer.produce(&mut frame) {
-                return Some(frame);
-            }
-            self.pool.give(frame);
-            *producing = false;
+    fn next_frame(&mut self, operation: &Operation, transfer: &mut dyn Transfer) -> Option<Frame> {
+        if !transfer.is_ready() {
+            return self.passing_on.pop_front();
         }
-        passing_on.pop_front()
+        let mut frame = self.pool.take();
+        frame.begin(operation);
+        transfer.produce(&mut frame);
+        Some(frame)
     }
 
-    fn accept(&mut self, ours: &Operation, transfer: &mut dyn Transfer, frame: &mut Frame) -> Result<Fate, CommError> {
+    fn accept(&mut self, ours: &Operation, transfer: &mut dyn Transfer, frame: &Frame) -> Result<Fate, CommError> {
         let malformed = || LinkError::Failed("a message of another version of this program, or damaged".into());
         let Some(theirs) = frame.operation() else { return Err(self.broken(ours, malformed())) };
         if theirs != *ours {
             return Err(self.mismatch(ours, self.previous(), theirs));
         }
-        transfer.accept(frame.payload_mut()).map_err(|Malformed| self.broken(ours, malformed()))
+        transfer.accept(frame.payload()).map_err(|Malformed| self.broken(ours, malformed()))
     }
 
     /// Nothing moved: look at orders and notices, look at the clock, and let others work.

@@ -32,8 +32,8 @@ impl Frame {
         &mut self.memory[OPERATION_BYTES..self.len]
     }
 
-    pub fn payload_mut(&mut self) -> &mut [u8] {
-        &mut self.memory[OPERATION_BYTES..self.len]
+    pub fn payload(&self) -> &[u8] {
+        &self.memory[OPERATION_BYTES..self.len]
     }
 
     pub fn operation(&self) -> Option<Operation> {

@@ -13,17 +13,17 @@ struct Cutter<'a> {
 }
 
 impl Cutter<'_> {
-    fn next(&mut self, frame: &mut Frame) -> bool {
-        if self.begun && self.bytes.is_empty() {
-            return false;
-        }
+    fn is_done(&self) -> bool {
+        self.begun && self.bytes.is_empty()
+    }
+
+    fn cut(&mut self, frame: &mut Frame) {
         let head = if self.begun { 0 } else { LENGTH_BYTES };
         let (now, rest) = self.bytes.split_at(self.bytes.len().min(SEGMENT_BYTES - head));
         let payload = frame.payload_of(head + now.len());
         payload[head..].copy_from_slice(now);
         payload[..head].copy_from_slice(&(self.bytes.len() as u64).to_le_bytes()[..head]);
         (self.bytes, self.begun) = (rest, true);
-        true
     }
 }
 
@@ -79,11 +79,15 @@ impl<'a> AllGather<'a> {
 }
 
 impl Transfer for AllGather<'_> {
-    fn produce(&mut self, frame: &mut Frame) -> bool {
-        self.own.next(frame)
+    fn is_ready(&self) -> bool {
+        !self.own.is_done()
     }
 
-    fn accept(&mut self, payload: &mut [u8]) -> Result<Fate, Malformed> {
+    fn produce(&mut self, frame: &mut Frame) {
+        self.own.cut(frame);
+    }
+
+    fn accept(&mut self, payload: &[u8]) -> Result<Fate, Malformed> {
         // The next rank sent the last block itself.
         let fate = if self.back < self.size - 1 { Fate::PassOn } else { Fate::Keep };
         if self.arriving.add(payload)? {
@@ -125,11 +129,17 @@ impl<'a> Broadcast<'a> {
 }
 
 impl Transfer for Broadcast<'_> {
-    fn produce(&mut self, frame: &mut Frame) -> bool {
-        self.own.as_mut().is_some_and(|own| own.next(frame))
+    fn is_ready(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| !own.is_done())
     }
 
-    fn accept(&mut self, payload: &mut [u8]) -> Result<Fate, Malformed> {
+    fn produce(&mut self, frame: &mut Frame) {
+        if let Some(own) = &mut self.own {
+            own.cut(frame);
+        }
+    }
+
+    fn accept(&mut self, payload: &[u8]) -> Result<Fate, Malformed> {
         self.whole = self.arriving.add(payload)?;
         Ok(self.fate)
     }

@@ -9,7 +9,7 @@ use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::engine::{Engine, Request};
 use crate::link::Link;
-use crate::{Buffer, CommError, Communicator, Pending, Phase, Reduction};
+use crate::{Buffer, CommError, Communicator, Exchange, Pending, Phase, Wire};
 
 /// Orders that must not wait in the queue of requests.
 pub(crate) struct Control {
@@ -109,8 +109,8 @@ impl Communicator for Handle {
         self.library.as_deref()
     }
 
-    fn start_all_reduce(&self, phase: Phase, buffer: Buffer, reduction: Reduction) -> Pending {
-        Pending::running(self.begin(|answer| Request::AllReduce { phase, buffer, reduction, answer }))
+    fn start_exchange(&self, phase: Phase, buffer: Buffer, exchange: Exchange, wire: Wire) -> Pending {
+        Pending::running(self.begin(|answer| Request::Exchange { phase, buffer, exchange, wire, answer }))
     }
 
     fn broadcast(&self, phase: Phase, bytes: &mut Vec<u8>, root: usize) -> Result<(), CommError> {

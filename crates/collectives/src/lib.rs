@@ -19,7 +19,7 @@
 //! # One ring for every backend
 //! Each process has one communication thread. It alone owns the link to the other ranks (for MPI: initialises the library
 //! and makes every call), takes requests from a channel and runs them in order. Every operation is messages around the ring
-//! 0 → 1 → … → size−1 → 0, of at most 256 KiB, which each rank adds to or passes on: `reduce.rs` says in which order numbers
+//! 0 → 1 → … → size−1 → 0, of at most 256 KiB, which each rank adds to or passes on: `ring.rs` says in which order numbers
 //! are summed. A backend is only a link, so all give the same bits, and MPI's own reductions, whose order depends on
 //! the number of ranks and the machine, are not used.
 //!
@@ -37,15 +37,15 @@
 //! - *Unique id.* It is made from the communicator of [`connect`]: rank 0 asks NCCL for an id, and its 128 bytes go to all by
 //!   [`Communicator::broadcast`]; then every rank calls `ncclCommInitRankConfig` without blocking. Bytes, barriers and
 //!   evaluation counts stay with that host communicator, which the device communicator keeps inside.
-//! - *Buffers.* Gradients go through [`Communicator::start_all_reduce`] as a [`Buffer`]: another constructor takes device
-//!   memory with its type (bf16 on the wire among them) and the event after which it may be read, on the same contract. The
-//!   reduction runs on a stream of its own; [`Pending`] ends when the stream has passed, so buckets overlap with backward.
+//! - *Buffers.* Gradients go through [`Communicator::start_exchange`] as a [`Buffer`]: another constructor takes device
+//!   memory with its type and the event after which it may be read, on the same contract. The reduction runs on a stream of
+//!   its own; [`Pending`] ends when the stream has passed, so buckets overlap with backward. For [`Wire::Bf16`] a kernel
+//!   casts before and after.
 //! - *Errors.* The communication thread polls `ncclCommGetAsyncError` and the end of the stream instead of MPI's requests,
 //!   with the same time-out. On an error or at the time-out it calls `ncclCommAbort` and names the missing ranks by the
 //!   roll call of the host communicator.
-//!
-//! Reduce-scatter and all-gather of numbers (for optimiser state that is spread over ranks) are the two halves of the ring
-//! in `reduce.rs`; bf16 on the wire changes how it writes and reads a segment.
+//! - *Shards.* NCCL's reduce-scatter and all-gather cut a buffer into equal parts in the order of its ranks. Where a process
+//!   joins it as rank (rank + 1) mod size, these are the [`shard`]s, of any length that is a multiple of size: callers pad.
 
 mod alone;
 mod buffer;
@@ -53,9 +53,11 @@ mod communicator;
 mod connect;
 mod engine;
 mod error;
+mod form;
 mod frame;
 mod gather;
 mod handle;
+mod layout;
 mod link;
 mod local;
 #[cfg(feature = "mpi")]
@@ -64,12 +66,14 @@ mod notice;
 mod operation;
 mod patience;
 mod phase;
-mod reduce;
+mod ring;
 mod roll_call;
 mod transfer;
+mod wide;
 
 pub use buffer::Buffer;
-pub use communicator::{Communicator, Pending, Reduction};
+pub use communicator::{Communicator, Exchange, Pending, Reduction, Wire};
 pub use connect::{Backend, connect, local_ranks};
 pub use error::CommError;
+pub use layout::shard;
 pub use phase::Phase;

@@ -39,6 +39,11 @@ pub(crate) trait Link {
     /// Takes the frames that have been sent back into the pool. Returns whether there were any.
     fn reclaim(&mut self, pool: &mut Pool) -> Result<bool, LinkError>;
 
+    /// Takes back a frame that was received and is done with.
+    fn put_away(&mut self, frame: Frame, pool: &mut Pool) {
+        pool.give(frame);
+    }
+
     /// Whether everything sent has left this rank: only then may its thread stop calling.
     fn is_flushed(&self) -> bool;
 

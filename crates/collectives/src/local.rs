@@ -16,20 +16,24 @@ pub(crate) struct LocalLink {
     rank: usize,
     to_next: Sender<Frame>,
     from_previous: Receiver<Frame>,
+    back_to_previous: Sender<Frame>,
+    back_from_next: Receiver<Frame>,
     notices: Receiver<Notice>,
     to_all: Vec<Sender<Notice>>,
 }
 
 /// The links of `size` ranks, in order.
 pub(crate) fn links(size: usize) -> Vec<LocalLink> {
-    let (mut senders, mut receivers): (Vec<_>, Vec<_>) = (0..size).map(|_| bounded(MESSAGES_BETWEEN)).unzip();
+    let (mut senders, receivers): (Vec<_>, Vec<_>) = (0..size).map(|_| bounded(MESSAGES_BETWEEN)).unzip();
+    let (back, mut backs): (Vec<_>, Vec<_>) = (0..size).map(|_| bounded(2 * MESSAGES_BETWEEN)).unzip();
     let (to_all, notices): (Vec<_>, Vec<_>) = (0..size).map(|_| unbounded()).unzip();
     senders.rotate_left(1); // rank r receives from channel r and sends to channel r+1
-    let ends = senders.drain(..).zip(receivers.drain(..)).zip(notices);
+    backs.rotate_left(1); // and the other way round for empty frames
+    let ends = senders.into_iter().zip(receivers).zip(back.into_iter().zip(backs)).zip(notices);
     ends.enumerate()
-        .map(|(rank, ((to_next, from_previous), notices))| {
+        .map(|(rank, (((to_next, from_previous), (back_to_previous, back_from_next)), notices))| {
             let to_all = to_all.clone();
-            LocalLink { rank, to_next, from_previous, notices, to_all }
+            LocalLink { rank, to_next, from_previous, back_to_previous, back_from_next, notices, to_all }
         })
         .collect()
 }
@@ -62,8 +66,18 @@ impl Link for LocalLink {
         }
     }
 
-    fn reclaim(&mut self, _: &mut Pool) -> Result<bool, LinkError> {
-        Ok(false) // frames go to the next rank's pool
+    fn reclaim(&mut self, pool: &mut Pool) -> Result<bool, LinkError> {
+        let mut any = false;
+        while let Ok(frame) = self.back_from_next.try_recv() {
+            pool.give(frame);
+            any = true;
+        }
+        Ok(any)
+    }
+
+    fn put_away(&mut self, frame: Frame, _: &mut Pool) {
+        // Where it came from. One too many, or one of a rank that has ended, is freed.
+        let _ = self.back_to_previous.try_send(frame);
     }
 
     fn is_flushed(&self) -> bool {

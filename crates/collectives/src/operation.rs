@@ -2,22 +2,25 @@
 
 use std::fmt;
 
-use crate::{Phase, Reduction};
+use crate::Phase;
+use crate::communicator::{Exchange, Reduction};
 
 /// Bytes of an operation on the wire.
 pub(crate) const OPERATION_BYTES: usize = 64;
 const NAME_BYTES: usize = 36;
 
-/// Type of the numbers of a reduction.
+/// Type of the numbers of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Element {
     F32,
     F64,
+    /// f32 that travels as bf16.
+    Bf16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    AllReduce(Element, Reduction),
+    Exchange(Exchange, Element),
     Broadcast,
     AllGather,
     Barrier,
@@ -31,7 +34,7 @@ pub(crate) struct Operation {
     /// Counted by every rank for itself.
     pub sequence: u64,
     pub kind: Kind,
-    /// Numbers of a reduction, root of a broadcast; 0 otherwise, for lengths may differ.
+    /// Numbers of an exchange, root of a broadcast; 0 otherwise, for lengths may differ.
     pub extent: u64,
     step: Option<u64>,
     name: [u8; NAME_BYTES], // the phase's, cut and padded with zeros
@@ -81,24 +84,30 @@ impl Operation {
     }
 }
 
-const KINDS: [Kind; 8] = [
-    Kind::AllReduce(Element::F32, Reduction::Sum),
-    Kind::AllReduce(Element::F32, Reduction::Mean),
-    Kind::AllReduce(Element::F64, Reduction::Sum),
-    Kind::AllReduce(Element::F64, Reduction::Mean),
-    Kind::Broadcast,
-    Kind::AllGather,
-    Kind::Barrier,
-    Kind::Close,
+const EXCHANGES: [Exchange; 5] = [
+    Exchange::AllReduce(Reduction::Sum),
+    Exchange::AllReduce(Reduction::Mean),
+    Exchange::ReduceScatter(Reduction::Sum),
+    Exchange::ReduceScatter(Reduction::Mean),
+    Exchange::AllGatherShards,
 ];
+
+/// Every kind, at the place that is its code.
+fn kinds() -> impl Iterator<Item = Kind> {
+    let of_bytes = [Kind::Broadcast, Kind::AllGather, Kind::Barrier, Kind::Close];
+    let of_numbers = [Element::F32, Element::F64, Element::Bf16]
+        .into_iter()
+        .flat_map(|element| EXCHANGES.map(|exchange| Kind::Exchange(exchange, element)));
+    of_bytes.into_iter().chain(of_numbers)
+}
 
 impl Kind {
     fn code(self) -> u8 {
-        KINDS.iter().position(|&kind| kind == self).expect("every kind is listed") as u8
+        kinds().position(|kind| kind == self).expect("every kind is listed") as u8
     }
 
     fn from_code(code: u8) -> Option<Kind> {
-        KINDS.get(usize::from(code)).copied()
+        kinds().nth(code.into())
     }
 }
 
@@ -107,10 +116,20 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "operation {} (", self.sequence)?;
         match self.kind {
-            Kind::AllReduce(element, reduction) => {
-                let reduction = if reduction == Reduction::Sum { "sum" } else { "mean" };
-                let element = if element == Element::F32 { "f32" } else { "f64" };
-                write!(f, "{reduction} of {} {element}", self.extent)?;
+            Kind::Exchange(exchange, element) => {
+                let what = match exchange {
+                    Exchange::AllReduce(Reduction::Sum) => "sum",
+                    Exchange::AllReduce(Reduction::Mean) => "mean",
+                    Exchange::ReduceScatter(Reduction::Sum) => "scattered sum",
+                    Exchange::ReduceScatter(Reduction::Mean) => "scattered mean",
+                    Exchange::AllGatherShards => "gathered shards",
+                };
+                let numbers = match element {
+                    Element::F32 => "f32",
+                    Element::F64 => "f64",
+                    Element::Bf16 => "f32 as bf16",
+                };
+                write!(f, "{what} of {} {numbers}", self.extent)?;
             }
             Kind::Broadcast => write!(f, "broadcast from rank {}", self.extent)?,
             Kind::AllGather => f.write_str("all-gather")?,
@@ -127,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_is_encoded_is_decoded() {
-        for (number, kind) in KINDS.into_iter().enumerate() {
+        for (number, kind) in kinds().enumerate() {
             let phases = [
                 Phase::new("check"),
                 Phase::of_step("gradients", 0),
@@ -147,8 +166,11 @@ mod tests {
 
     #[test]
     fn it_reads_well() {
-        let kind = Kind::AllReduce(Element::F32, Reduction::Mean);
-        let operation = Operation::new(7, kind, 100, Phase::of_step("gradients", 12));
-        assert_eq!(operation.to_string(), "operation 7 (mean of 100 f32, gradients of step 12)");
+        let phase = Phase::of_step("gradients", 12);
+        let read = |exchange, element| Operation::new(7, Kind::Exchange(exchange, element), 100, phase).to_string();
+        let mean = read(Exchange::AllReduce(Reduction::Mean), Element::F32);
+        assert_eq!(mean, "operation 7 (mean of 100 f32, gradients of step 12)");
+        let sum = read(Exchange::ReduceScatter(Reduction::Sum), Element::Bf16);
+        assert_eq!(sum, "operation 7 (scattered sum of 100 f32 as bf16, gradients of step 12)");
     }
 }

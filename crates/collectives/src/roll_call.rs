@@ -11,6 +11,11 @@ impl RollCall {
         RollCall { call: None, present: vec![false; size] }
     }
 
+    /// Nobody is asked any more.
+    pub fn close(&mut self) {
+        self.call = None;
+    }
+
     pub fn is_open(&self) -> bool {
         self.call.is_some()
     }

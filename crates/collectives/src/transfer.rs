@@ -2,13 +2,17 @@
 
 use crate::frame::Frame;
 
-/// What one operation does with messages. The engine sends the rank's own first, then what it passes on, in order.
+/// What one operation does with messages. The engine sends what the operation produces first, then what it passes on as it
+/// came, in order.
 pub(crate) trait Transfer {
-    /// Writes the payload of this rank's next own message; `false` when there are no more.
-    fn produce(&mut self, frame: &mut Frame) -> bool;
+    /// Whether [`Transfer::produce`] has a message now.
+    fn is_ready(&self) -> bool;
 
-    /// Takes the next message of the previous rank, and may change it before it is passed on.
-    fn accept(&mut self, payload: &mut [u8]) -> Result<Fate, Malformed>;
+    /// Writes the payload of the next message that this rank makes. Called only when ready.
+    fn produce(&mut self, frame: &mut Frame);
+
+    /// Takes the next message of the previous rank.
+    fn accept(&mut self, payload: &[u8]) -> Result<Fate, Malformed>;
 
     /// Whether messages of this operation are still to come.
     fn expects_more(&self) -> bool;
@@ -17,7 +21,9 @@ pub(crate) trait Transfer {
 /// What becomes of a message that has arrived.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
+    /// The next rank gets it, unchanged.
     PassOn,
+    /// It goes no further.
     Keep,
 }
 

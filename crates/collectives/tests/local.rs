@@ -1,30 +1,19 @@
 //! Threads as ranks: results, their bits, and what happens when ranks disagree or do not come.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use collectives::{Backend, Buffer, CommError, Communicator, Phase, Reduction, connect, local_ranks};
+use collectives::{Backend, Buffer, CommError, Communicator, Phase, Reduction, Wire, connect};
 use world::{Exit, World};
 
 mod numbers;
+mod threads;
 use numbers::{LENGTHS, number, reduced_bits};
-
-const PATIENT: Duration = Duration::from_secs(60);
-
-/// What every rank's `play` returned, by rank.
-fn on_ranks<R: Send>(size: usize, timeout: Duration, play: impl Fn(Arc<dyn Communicator>) -> R + Sync) -> Vec<R> {
-    let play = &play;
-    std::thread::scope(|scope| {
-        let ranks = local_ranks(size, timeout);
-        let threads: Vec<_> = ranks.into_iter().map(|rank| scope.spawn(move || play(rank))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    })
-}
+use threads::{PATIENT, on_ranks};
 
 #[test]
 fn reductions_are_right_and_equal_bit_for_bit() {
     for size in 1..=5 {
-        let run = || on_ranks(size, PATIENT, |rank| LENGTHS.map(|len| reduced_bits(&*rank, len)));
+        let run = || on_ranks(size, PATIENT, |rank| LENGTHS.map(|len| reduced_bits(&*rank, len, Wire::Full)));
         let first = run();
         assert!(first.iter().all(|rank| *rank == first[0]), "{size} ranks do not hold the same bits");
         assert!(run() == first, "two runs of {size} ranks do not give the same bits");
@@ -46,7 +35,7 @@ fn the_order_of_a_sum_is_the_documented_one() {
     const LEN: usize = 1009;
     for size in 2..=5 {
         let results = on_ranks(size, PATIENT, |rank| {
-            let [sum, _] = reduced_bits(&*rank, LEN);
+            let [sum, _] = reduced_bits(&*rank, LEN, Wire::Full);
             sum
         });
         for (index, &bits) in results[0].iter().enumerate() {

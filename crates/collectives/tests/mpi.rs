@@ -4,11 +4,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Mutex;
-use std::time::Duration;
 
+use collectives::Wire;
 use world::Exit;
 
 mod numbers;
+mod threads;
 
 /// One `mpirun` at a time: this machine may have fewer cores than one of them starts ranks.
 static TURN: Mutex<()> = Mutex::new(());
@@ -63,15 +64,14 @@ fn code(output: &Output) -> i32 {
 
 /// The digest that the example prints, of the same reductions over threads.
 fn digest_of_threads(size: usize) -> String {
-    let ranks = collectives::local_ranks(size, Duration::from_secs(60));
-    let digests: Vec<_> = std::thread::scope(|scope| {
-        let digest = |rank: std::sync::Arc<dyn collectives::Communicator>| {
-            let mut digest = DefaultHasher::new();
-            numbers::LENGTHS.iter().for_each(|&len| numbers::reduced_bits(&*rank, len).hash(&mut digest));
-            digest.finish()
-        };
-        let threads: Vec<_> = ranks.into_iter().map(|rank| scope.spawn(move || digest(rank))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    let digests = threads::on_ranks(size, threads::PATIENT, |rank| {
+        let mut digest = DefaultHasher::new();
+        for len in numbers::LENGTHS {
+            for wire in [Wire::Full, Wire::Bf16] {
+                numbers::reduced_bits(&*rank, len, wire).hash(&mut digest);
+            }
+        }
+        digest.finish()
     });
     format!("digest {:016x}", digests[0])
 }
@@ -114,15 +114,15 @@ fn a_rank_that_never_starts_ends_the_others_in_time() {
 
 #[test]
 fn ranks_in_different_operations_are_told_so() {
-    let output = mpirun(3, &["mismatch"]);
-    assert_eq!(code(&output), 1, "a bug of ours: {}", text(&output.stderr));
-    let errors = errors(&output);
-    assert!(!errors.is_empty(), "{}", text(&output.stderr));
-    for error in errors {
-        assert!(
-            error.contains("mean of 100 f32, gradients") && error.contains("mean of 101 f32, gradients"),
-            "{error}"
-        );
+    for (scenario, odd) in [("mismatch", "mean of 101 f32, gradients"), ("wires", "mean of 100 f32 as bf16, gradients")]
+    {
+        let output = mpirun(3, &[scenario]);
+        assert_eq!(code(&output), 1, "a bug of ours: {}", text(&output.stderr));
+        let errors = errors(&output);
+        assert!(!errors.is_empty(), "{}", text(&output.stderr));
+        for error in errors {
+            assert!(error.contains("mean of 100 f32, gradients") && error.contains(odd), "{error}");
+        }
     }
 }
 

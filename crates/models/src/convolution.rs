@@ -95,8 +95,8 @@ impl Convolution {
     }
 
     fn forward(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
-        let weight = parameters.tensor(self.weight);
-        x.conv2d(weight, None::<&Tensor>, [self.stride; 2], [self.padding; 2], [1; 2], self.groups)
+        let [x, weight] = [x, parameters.tensor(self.weight)].map(|tensor| tensor.to_kind(parameters.product_kind()));
+        x.conv2d(&weight, None::<&Tensor>, [self.stride; 2], [self.padding; 2], [1; 2], self.groups)
     }
 }
 
@@ -133,6 +133,15 @@ impl BatchNorm {
         let scale = [self.weight, self.bias].map(|slot| Some(parameters.tensor(slot)));
         let running = [self.mean, self.variance].map(|slot| Some(parameters.buffer(slot)));
         let ([weight, bias], [mean, variance]) = (scale, running);
-        x.batch_norm(weight, bias, mean, variance, masks.is_some(), BatchNorm::MOMENTUM, BatchNorm::EPS, true)
+        x.to_kind(parameters.kind()).batch_norm(
+            weight,
+            bias,
+            mean,
+            variance,
+            masks.is_some(),
+            BatchNorm::MOMENTUM,
+            BatchNorm::EPS,
+            true,
+        )
     }
 }

@@ -55,7 +55,13 @@ impl Linear {
 
     /// `(…, inputs)` to `(…, outputs)`.
     pub fn forward(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
-        x.linear(&parameters.tensor(self.weight).flatten(1, -1), Some(parameters.tensor(self.bias)))
+        parameters.product(x, self.weight, Some(self.bias))
+    }
+
+    /// `f(x·Wᵀ + b)`, the bias and the activation `f` in one pass.
+    pub fn forward_activated(&self, parameters: &Parameters, x: &Tensor, f: &Activation) -> Tensor {
+        let product = parameters.product(x, self.weight, None);
+        f.forward_biased(parameters, &product, Some(parameters.tensor(self.bias)))
     }
 }
 
@@ -86,7 +92,7 @@ impl LayerNorm {
     /// `(…, width)` to the same.
     pub fn forward(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
         let (weight, bias) = (parameters.tensor(self.weight), parameters.tensor(self.bias));
-        x.layer_norm([self.width], Some(weight), Some(bias), self.eps, false)
+        x.to_kind(weight.kind()).layer_norm([self.width], Some(weight), Some(bias), self.eps, false)
     }
 }
 
@@ -140,7 +146,7 @@ impl Mlp {
 
     /// `(…, D)` to the same.
     pub fn forward(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
-        let hidden = self.act.forward(parameters, &self.fc1.forward(parameters, x));
+        let hidden = self.fc1.forward_activated(parameters, x, &self.act);
         self.fc2.forward(parameters, &hidden)
     }
 }

@@ -49,7 +49,10 @@ pub enum Mode<'a> {
 }
 
 /// `x` + `branch`, where `mask` `(N)` scales each sample's branch.
+///
+/// The sum has the kind of `x`, also where a branch was computed in a narrower one.
 pub(crate) fn residual(x: &Tensor, branch: Tensor, mask: Option<Tensor>) -> Tensor {
+    let branch = branch.to_kind(x.kind());
     match mask {
         Some(mask) => {
             let shape: Vec<i64> = (0..x.dim()).map(|axis| if axis == 0 { -1 } else { 1 }).collect();

@@ -102,6 +102,14 @@ impl Model {
         Ok(Model { network, parameters, activations: spec.architecture.family().activations() })
     }
 
+    /// The same model, computing its matrix products, attention and convolutions in `kind`; parameters, sums of branches and
+    /// normalisation stay as they are.
+    #[must_use]
+    pub fn with_products_in(mut self, kind: Kind) -> Model {
+        self.parameters.compute_products_in(kind);
+        self
+    }
+
     /// What the model answers to `images`: `(N, 3, H, W)` of the parameters' kind and device.
     ///
     /// Sides other than the spec's image size must be multiples of the patch size. For them position embeddings are
@@ -113,14 +121,15 @@ impl Model {
         match mode {
             Mode::Train { masks } => {
                 let (logits, distilled) = self.network.forward(&self.parameters, images, Some(masks));
-                Output { logits, distilled }
+                let wide = |logits: Tensor| logits.to_kind(self.parameters.kind());
+                Output { logits: wide(logits), distilled: distilled.map(wide) }
             }
             Mode::Evaluate => no_grad(|| {
                 let logits = match self.network.forward(&self.parameters, images, None) {
                     (class, Some(distilled)) => (class + distilled) / 2.0,
                     (class, None) => class,
                 };
-                Output { logits, distilled: None }
+                Output { logits: logits.to_kind(self.parameters.kind()), distilled: None }
             }),
         }
     }

@@ -51,6 +51,7 @@ pub struct Parameters {
     /// Which of the buffers training changes, but for those that count.
     statistics: Vec<usize>,
     constants: Vec<Tensor>,
+    product_kind: Kind,
 }
 
 impl Parameters {
@@ -71,6 +72,7 @@ impl Parameters {
             buffers: Vec::new(),
             statistics: Vec::new(),
             constants: Vec::new(),
+            product_kind: kind,
         };
         let scales = declared.lr_scales();
         let mut rules: Vec<(bool, f64)> = declared.list().iter().map(|one| one.weight_decay).zip(scales).collect();
@@ -153,6 +155,29 @@ impl Parameters {
     /// The groups: those with weight decay first, the layers of each in their order. Empty ones are left out.
     pub fn groups(&self) -> &[Group] {
         &self.groups
+    }
+
+    /// The kind of all values.
+    pub fn kind(&self) -> Kind {
+        self.groups[0].values.kind()
+    }
+
+    /// In which kind matrix products are computed: that of the parameters, or a narrower one to which their inputs and weights
+    /// are rounded (bf16), as PyTorch's autocast does. All else is computed in the kind of the parameters.
+    pub fn product_kind(&self) -> Kind {
+        self.product_kind
+    }
+
+    /// From now on products are computed in `kind`.
+    pub(crate) fn compute_products_in(&mut self, kind: Kind) {
+        self.product_kind = kind;
+    }
+
+    /// `x·Wᵀ + b` in the kind of products: `x` (…, inputs), `weight` (outputs, inputs), perhaps with more dimensions.
+    pub(crate) fn product(&self, x: &Tensor, weight: Slot, bias: Option<Slot>) -> Tensor {
+        let narrow = |tensor: &Tensor| tensor.to_kind(self.product_kind);
+        let weight = narrow(&self.tensor(weight).flatten(1, -1));
+        narrow(x).linear(&weight, bias.map(|bias| narrow(self.tensor(bias))).as_ref())
     }
 
     /// Sets every gradient to zero, in place.

@@ -39,6 +39,6 @@ impl PatchEmbedding {
             .reshape([n, channels, rows, self.side, columns, self.side])
             .permute([0, 2, 4, 1, 3, 5])
             .reshape([n, rows * columns, channels * self.side * self.side]);
-        patches.linear(&parameters.tensor(self.weight).flatten(1, -1), Some(parameters.tensor(self.bias)))
+        parameters.product(&patches, self.weight, Some(self.bias))
     }
 }

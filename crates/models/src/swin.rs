@@ -135,7 +135,7 @@ impl Merging {
         let (rows, columns) = ((rows + 1) / 2, (columns + 1) / 2);
         let fours = padded.reshape([n, rows, 2, columns, 2, width]).permute([0, 1, 3, 4, 2, 5]);
         let merged = self.norm.forward(parameters, &fours.reshape([n, rows, columns, 4 * width]));
-        merged.linear(parameters.tensor(self.reduction), None::<Tensor>)
+        parameters.product(&merged, self.reduction, None).to_kind(x.kind())
     }
 }
 

@@ -192,7 +192,7 @@ impl Block {
         let pixels = residual(&pixels, mapped, drops.within(1, patches));
 
         let joined = self.norm1.forward(parameters, &pixels.reshape([batch, patches, -1]));
-        let joined = joined.linear(parameters.tensor(self.proj), None::<&Tensor>);
+        let joined = parameters.product(&joined, self.proj, None);
         let patches = x.narrow(1, 1, patches) + self.norm2.forward(parameters, &joined);
         let x = Tensor::cat(&[x.narrow(1, 0, 1), patches], 1);
 
@@ -224,7 +224,7 @@ impl Attention {
     /// `(N, L, D)` to `(N, queries, D)`: the first `queries` tokens look at all of them.
     fn forward(&self, parameters: &Parameters, x: &Tensor, queries: i64) -> Tensor {
         let (n, tokens, width) = x.size3().expect("(N, L, D)");
-        let map = |slot: Slot| x.linear(parameters.tensor(slot), None::<&Tensor>);
+        let map = |slot: Slot| parameters.product(x, slot, None);
         let heads = |part: &Tensor| part.view([n, tokens, self.heads, width / self.heads]).transpose(1, 2); // (N, H, L, D/H)
         let parts = map(self.qk).split(width, -1);
         let (query, key, value) = (heads(&parts[0]).narrow(2, 0, queries), heads(&parts[1]), heads(&map(self.v)));

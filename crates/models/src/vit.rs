@@ -100,7 +100,7 @@ impl Vit {
 
     /// `(N, 3, H, W)` to `(N, T + L, D)`: tokens before patches, position embeddings added to all or to patches alone.
     fn embed(&self, parameters: &Parameters, images: &Tensor) -> Tensor {
-        let patches = self.patches.forward(parameters, images); // (N, L, D)
+        let patches = self.patches.forward(parameters, images).to_kind(parameters.kind()); // (N, L, D)
         let batch = patches.size()[0];
         let own = match self.pos_embed {
             PositionEmbedding::Learned(slot) => parameters.tensor(slot),

@@ -120,8 +120,16 @@ impl WindowAttention {
         };
         let [query, key, value] =
             [0, 1, 2].map(|part| heads(&parts[part]).reshape([batch[0], batch[1], area, width / self.heads]));
-        let mixed =
-            Tensor::scaled_dot_product_attention(&query, &key, &value, Some(&bias), 0.0, false, None::<f64>, false);
+        let mixed = Tensor::scaled_dot_product_attention(
+            &query,
+            &key,
+            &value,
+            Some(&bias.to_kind(query.kind())),
+            0.0,
+            false,
+            None::<f64>,
+            false,
+        );
         let mixed = mixed.view([n, windows, self.heads, area, width / self.heads]).transpose(2, 3);
         let projected = self.proj.forward(parameters, &mixed.reshape([n, windows, area, width]));
         self.windows.join(&projected, [rows, columns])

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
 use crate::evaluation::Evaluated;
-use crate::state::TrainState;
+use crate::state::{Moment, TrainState};
 
 /// Everything of a run's state that is not a tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,11 +69,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Copies the state to the host; the only part of saving that a step waits for.
-    pub fn take(run: RunState, state: &TrainState) -> Snapshot {
+    /// Copies the state, with the optimiser's `moments` whole, to the host; the only part of saving that a step waits for.
+    pub fn take(run: RunState, state: &TrainState, moments: Vec<Moment>) -> Snapshot {
         let parameters = state.model.parameters();
         let values: Vec<Tensor> = parameters.groups().iter().map(|group| group.values.shallow_clone()).collect();
-        let optimizer = state.optimizer.buffers().into_iter().flat_map(|(prefix, buffers)| {
+        let optimizer = moments.into_iter().flat_map(|(prefix, buffers)| {
             let views = parameters.views(&on_host(&buffers));
             views.into_iter().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
         });

@@ -77,7 +77,7 @@ fn join_and_train(arguments: &Arguments, world: &World) -> Result<Ending, Failur
         metrics_host: arguments.metrics_host,
         progress: progress(&config),
     };
-    train(config, &options, world, &*communicator, &stop).map_err(|failure| told(Some(&*communicator), failure))
+    train(config, &options, world, &communicator, &stop).map_err(|failure| told(Some(&*communicator), failure))
 }
 
 pub(super) fn backend(config: &plan::Config) -> collectives::Backend {

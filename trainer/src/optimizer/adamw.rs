@@ -1,43 +1,50 @@
 //! AdamW over the flat parameter groups.
 
+use kernels::optimizer::Buffers;
 use models::Parameters;
 use tch::{Tensor, no_grad};
 
-use super::{Optimizer, decay, handles, rate_of, zeros};
+use super::{Optimizer, handles, rate_of, zeros};
+use crate::data_parallel::Slice;
 
-/// AdamW with decoupled weight decay (Loshchilov & Hutter, 2019), with the operations and their order as in PyTorch's.
+/// AdamW with decoupled weight decay (Loshchilov & Hutter, 2019): PyTorch's fused form, one pass over memory.
 pub struct AdamW {
-    adam: Adam,
+    betas: [f64; 2],
+    eps: f64,
     weight_decay: f64,
+    slices: Vec<Slice>,
     exp_avg: Vec<Tensor>,
     exp_avg_sq: Vec<Tensor>,
 }
 
-/// The update of Adam without any weight decay.
-pub(super) struct Adam {
-    betas: [f64; 2],
-    eps: f64,
-}
-
 impl AdamW {
-    /// An optimiser for `parameters` that has taken no step.
-    pub fn new(config: &plan::config::Optimizer, parameters: &Parameters) -> AdamW {
-        let (exp_avg, exp_avg_sq) = (zeros(parameters), zeros(parameters));
-        AdamW { adam: Adam::new(config), weight_decay: config.weight_decay, exp_avg, exp_avg_sq }
+    /// An optimiser for `slices` of `parameters` that has taken no step.
+    pub fn new(config: &plan::config::Optimizer, parameters: &Parameters, slices: Vec<Slice>) -> AdamW {
+        let (exp_avg, exp_avg_sq) = (zeros(parameters, &slices), zeros(parameters, &slices));
+        let (betas, eps, weight_decay) = (config.betas(), config.eps(), config.weight_decay);
+        AdamW { betas, eps, weight_decay, slices, exp_avg, exp_avg_sq }
     }
 }
 
 impl Optimizer for AdamW {
+    fn slices(&self) -> &[Slice] {
+        &self.slices
+    }
+
     fn step(&mut self, parameters: &Parameters, learning_rate: f64, finished_steps: u64) {
-        no_grad(|| {
-            let moments = self.exp_avg.iter_mut().zip(&mut self.exp_avg_sq);
-            for (group, (exp_avg, exp_avg_sq)) in parameters.groups().iter().zip(moments) {
-                let rate = rate_of(group, learning_rate);
-                decay(group, rate * self.weight_decay);
-                let mut values = group.values.shallow_clone();
-                self.adam.update(&mut values, &group.grads, exp_avg, exp_avg_sq, rate, finished_steps);
-            }
-        });
+        let moments = self.exp_avg.iter().zip(&self.exp_avg_sq);
+        for (slice, (exp_avg, exp_avg_sq)) in self.slices.iter().zip(moments) {
+            let [values, grads] = slice.values_and_grads(parameters);
+            let group = &parameters.groups()[slice.group];
+            let rule = kernels::optimizer::AdamW {
+                rate: rate_of(group, learning_rate),
+                betas: self.betas,
+                weight_decay: if group.weight_decay { self.weight_decay } else { 0.0 },
+                eps: self.eps,
+            };
+            let buffers = Buffers { values: &values, grads: &grads, exp_avg, exp_avg_sq };
+            rule.step(&buffers, finished_steps + 1).expect("slices of one shape on one device");
+        }
     }
 
     fn buffers(&self) -> Vec<(&'static str, Vec<Tensor>)> {
@@ -45,12 +52,18 @@ impl Optimizer for AdamW {
     }
 }
 
+/// The update of Adam without any weight decay, for parameters that another rule does not take.
+pub(super) struct Adam {
+    betas: [f64; 2],
+    eps: f64,
+}
+
 impl Adam {
     pub fn new(config: &plan::config::Optimizer) -> Adam {
         Adam { betas: config.betas(), eps: config.eps() }
     }
 
-    /// Moves `values` and both moments, all laid out alike.
+    /// Moves `values` and both moments, all laid out alike; with the operations and their order as in PyTorch's.
     pub fn update(
         &self,
         values: &mut Tensor,
@@ -60,14 +73,16 @@ impl Adam {
         rate: f64,
         finished_steps: u64,
     ) {
-        let t = (finished_steps + 1) as f64;
-        let [beta1, beta2] = self.betas;
-        let step_size = rate / (1.0 - beta1.powf(t));
-        let second_scale = (1.0 - beta2.powf(t)).sqrt();
-        let _ = exp_avg.lerp_(grads, 1.0 - beta1);
-        let _ = exp_avg_sq.g_mul_scalar_(beta2);
-        *exp_avg_sq += grads.square() * (1.0 - beta2);
-        let denominator = (exp_avg_sq.sqrt() / second_scale).g_add_scalar_(self.eps);
-        *values -= &*exp_avg / denominator * step_size;
+        no_grad(|| {
+            let t = (finished_steps + 1) as f64;
+            let [beta1, beta2] = self.betas;
+            let step_size = rate / (1.0 - beta1.powf(t));
+            let second_scale = (1.0 - beta2.powf(t)).sqrt();
+            let _ = exp_avg.lerp_(grads, 1.0 - beta1);
+            let _ = exp_avg_sq.g_mul_scalar_(beta2);
+            *exp_avg_sq += grads.square() * (1.0 - beta2);
+            let denominator = (exp_avg_sq.sqrt() / second_scale).g_add_scalar_(self.eps);
+            *values -= &*exp_avg / denominator * step_size;
+        });
     }
 }

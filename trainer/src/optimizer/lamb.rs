@@ -4,6 +4,7 @@ use models::Parameters;
 use tch::{Tensor, no_grad};
 
 use super::{Optimizer, handles, rate_of, zeros};
+use crate::data_parallel::Slice;
 use crate::gradients::norm;
 
 /// LAMB (You et al., 2020) as timm's `Lamb`: Adam's update plus weight decay, scaled for each tensor that decays by the norm
@@ -13,20 +14,23 @@ pub struct Lamb {
     eps: f64,
     weight_decay: f64,
     max_grad_norm: f64,
+    slices: Vec<Slice>,
     exp_avg: Vec<Tensor>,
     exp_avg_sq: Vec<Tensor>,
 }
 
 impl Lamb {
-    /// An optimiser for `parameters` that has taken no step.
-    pub fn new(config: &plan::config::Optimizer, parameters: &Parameters) -> Lamb {
+    /// An optimiser for `slices` of `parameters` that has taken no step.
+    pub fn new(config: &plan::config::Optimizer, parameters: &Parameters, slices: Vec<Slice>) -> Lamb {
+        assert_eq!(slices, Slice::whole_groups(parameters), "LAMB looks at whole tensors");
         Lamb {
             betas: config.betas(),
             eps: config.eps(),
             weight_decay: config.weight_decay,
             max_grad_norm: config.max_grad_norm(),
-            exp_avg: zeros(parameters),
-            exp_avg_sq: zeros(parameters),
+            exp_avg: zeros(parameters, &slices),
+            exp_avg_sq: zeros(parameters, &slices),
+            slices,
         }
     }
 
@@ -44,6 +48,10 @@ impl Lamb {
 }
 
 impl Optimizer for Lamb {
+    fn slices(&self) -> &[Slice] {
+        &self.slices
+    }
+
     fn step(&mut self, parameters: &Parameters, learning_rate: f64, finished_steps: u64) {
         no_grad(|| {
             let bound = (self.max_grad_norm > 0.0).then(|| (norm(parameters) / self.max_grad_norm).clamp_min(1.0));

@@ -10,6 +10,8 @@ use models::{Group, Parameters};
 use plan::config::OptimizerName;
 use tch::Tensor;
 
+use crate::data_parallel::Slice;
+
 pub use adamw::AdamW;
 pub use lamb::Lamb;
 pub use lion::Lion;
@@ -18,28 +20,34 @@ pub use sgd::Sgd;
 
 /// An update rule and what it remembers.
 pub trait Optimizer {
+    /// What it updates.
+    fn slices(&self) -> &[Slice];
+
     /// Takes the step that follows `finished_steps` steps, from the gradients that lie in the groups.
     fn step(&mut self, parameters: &Parameters, learning_rate: f64, finished_steps: u64);
 
-    /// What it remembers, as `(prefix of the names in a checkpoint, one buffer a parameter group)`: the very memory, so that
-    /// a checkpoint can be written into it.
+    /// What it remembers, as `(prefix of the names in a checkpoint, one buffer a slice)`: the very memory, so that a checkpoint
+    /// can be written into it.
     fn buffers(&self) -> Vec<(&'static str, Vec<Tensor>)>;
 }
 
-/// The optimiser of a config for `parameters`; it has taken no step.
-pub fn new(config: &plan::config::Optimizer, parameters: &Parameters) -> Box<dyn Optimizer> {
+/// The optimiser of a config for `parameters`, of which it updates `slices`; it has taken no step.
+///
+/// # Panics
+/// When an optimiser that looks at whole tensors (LAMB, Muon) is given less than all: configs are refused that would.
+pub fn new(config: &plan::config::Optimizer, parameters: &Parameters, slices: Vec<Slice>) -> Box<dyn Optimizer> {
     match config.name {
-        OptimizerName::Sgd => Box::new(Sgd::new(config, parameters)),
-        OptimizerName::AdamW => Box::new(AdamW::new(config, parameters)),
-        OptimizerName::Lamb => Box::new(Lamb::new(config, parameters)),
-        OptimizerName::Lion => Box::new(Lion::new(config, parameters)),
-        OptimizerName::Muon => Box::new(Muon::new(config, parameters)),
+        OptimizerName::Sgd => Box::new(Sgd::new(config, parameters, slices)),
+        OptimizerName::AdamW => Box::new(AdamW::new(config, parameters, slices)),
+        OptimizerName::Lamb => Box::new(Lamb::new(config, parameters, slices)),
+        OptimizerName::Lion => Box::new(Lion::new(config, parameters, slices)),
+        OptimizerName::Muon => Box::new(Muon::new(config, parameters, slices)),
     }
 }
 
-/// Memory laid out as the values of every group, of zeros.
-fn zeros(parameters: &Parameters) -> Vec<Tensor> {
-    parameters.groups().iter().map(|group| group.values.zeros_like()).collect()
+/// Memory laid out as the values of every slice, of zeros.
+fn zeros(parameters: &Parameters, slices: &[Slice]) -> Vec<Tensor> {
+    slices.iter().map(|slice| slice.of(&parameters.groups()[slice.group].values).zeros_like()).collect()
 }
 
 /// Handles of the same memory.
@@ -53,8 +61,8 @@ fn rate_of(group: &Group, learning_rate: f64) -> f64 {
 }
 
 /// Weight decay apart from the gradient (Loshchilov & Hutter, 2019): shrinks the values of a group that decays.
-fn decay(group: &Group, amount: f64) {
+fn decay(group: &Group, values: &mut Tensor, amount: f64) {
     if group.weight_decay {
-        let _ = group.values.shallow_clone().g_mul_scalar_(1.0 - amount);
+        let _ = values.g_mul_scalar_(1.0 - amount);
     }
 }

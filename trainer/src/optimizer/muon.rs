@@ -5,6 +5,7 @@ use tch::{Tensor, no_grad};
 
 use super::adamw::Adam;
 use super::{Optimizer, decay, handles, rate_of, zeros};
+use crate::data_parallel::Slice;
 
 /// Muon (Jordan et al., 2024) as timm's `Muon`: coefficients "quintic", five iterations, learning rate times
 /// 0.2·√max(rows, columns) so that one rate suits both halves (arXiv 2502.16982).
@@ -18,14 +19,16 @@ pub struct Muon {
     adam: Adam,
     eps: f64,
     weight_decay: f64,
+    slices: Vec<Slice>,
     matrices: Vec<Option<[i64; 2]>>, // by parameter: rows and columns, where it is a matrix
     exp_avg: Vec<Tensor>,            // Muon's momentum and Adam's first moment
     exp_avg_sq: Vec<Tensor>,         // Adam's second moment; of matrices it stays zero
 }
 
 impl Muon {
-    /// An optimiser for `parameters` that has taken no step.
-    pub fn new(config: &plan::config::Optimizer, parameters: &Parameters) -> Muon {
+    /// An optimiser for `slices` of `parameters` that has taken no step.
+    pub fn new(config: &plan::config::Optimizer, parameters: &Parameters, slices: Vec<Slice>) -> Muon {
+        assert_eq!(slices, Slice::whole_groups(parameters), "Muon looks at whole tensors");
         Muon {
             momentum: config.momentum(),
             nesterov: config.nesterov(),
@@ -33,8 +36,9 @@ impl Muon {
             eps: config.eps(),
             weight_decay: config.weight_decay,
             matrices: parameters.iter().map(|parameter| matrix_of(&parameter.tensor.size())).collect(),
-            exp_avg: zeros(parameters),
-            exp_avg_sq: zeros(parameters),
+            exp_avg: zeros(parameters, &slices),
+            exp_avg_sq: zeros(parameters, &slices),
+            slices,
         }
     }
 
@@ -49,11 +53,15 @@ impl Muon {
 }
 
 impl Optimizer for Muon {
+    fn slices(&self) -> &[Slice] {
+        &self.slices
+    }
+
     fn step(&mut self, parameters: &Parameters, learning_rate: f64, finished_steps: u64) {
         no_grad(|| {
             let rates: Vec<f64> = parameters.groups().iter().map(|group| rate_of(group, learning_rate)).collect();
             for (group, rate) in parameters.groups().iter().zip(&rates) {
-                decay(group, rate * self.weight_decay);
+                decay(group, &mut group.values.shallow_clone(), rate * self.weight_decay);
             }
             for (parameter, shape) in parameters.iter().zip(&self.matrices) {
                 let group = &parameters.groups()[parameter.group];

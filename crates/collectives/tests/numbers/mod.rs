@@ -1,6 +1,6 @@
 //! Numbers whose sums show their order in their bits, for the tests of every backend.
 
-use collectives::Communicator;
+use collectives::{Communicator, Phase, Reduction, Wire};
 
 const SEGMENT: usize = 64 * 1024; // numbers in one message
 
@@ -14,11 +14,20 @@ pub fn number(rank: usize, index: usize) -> f32 {
     ((mixed >> 20) as u32 as f32 / u32::MAX as f32 - 0.5) * size
 }
 
+/// The first `len` numbers of a rank.
+pub fn numbers(rank: usize, len: usize) -> Vec<f32> {
+    (0..len).map(|index| number(rank, index)).collect()
+}
+
 /// The bits of the sum and of the mean of every rank's first `len` numbers.
-pub fn reduced_bits(ranks: &dyn Communicator, len: usize) -> [Vec<u32>; 2] {
-    let numbers: Vec<_> = (0..len).map(|index| number(ranks.rank(), index)).collect();
-    let (mut sum, mut mean) = (numbers.clone(), numbers);
-    ranks.all_reduce_sum("sum".into(), &mut sum).unwrap();
-    ranks.all_reduce_mean("mean".into(), &mut mean).unwrap();
-    [sum, mean].map(|numbers| numbers.iter().map(|number| number.to_bits()).collect())
+pub fn reduced_bits(ranks: &dyn Communicator, len: usize, wire: Wire) -> [Vec<u32>; 2] {
+    let start = |reduction| {
+        let buffer = numbers(ranks.rank(), len).into();
+        ranks.start_all_reduce_over(Phase::new("bits"), buffer, reduction, wire)
+    };
+    [Reduction::Sum, Reduction::Mean].map(start).map(|pending| bits(&pending.wait().unwrap().into_f32().unwrap()))
+}
+
+pub fn bits(numbers: &[f32]) -> Vec<u32> {
+    numbers.iter().map(|number| number.to_bits()).collect()
 }

@@ -31,10 +31,10 @@ pub use log::Log;
 pub use loss::{Loss, LossName};
 pub use model::{Activation, Activations, Model, Pool, Positions};
 pub use optimizer::{DecayRule, Optimizer, OptimizerName, ScaleRule};
-pub use parallel::{Backend, Parallel};
+pub use parallel::{Backend, Parallel, Wire};
 pub use reference::reference;
 pub use schedule::{DecayShape, Schedule, ScheduleName};
-pub use train::Train;
+pub use train::{Precision, Train};
 
 use crate::error::{ConfigError, Place};
 use crate::schema::{Key, Kind};

@@ -1,6 +1,16 @@
 //! `[train]`: batches and threads.
 
-use crate::schema::{Kind, section};
+use crate::schema::{Kind, choice, section};
+
+choice! {
+    /// In which numbers a step is computed. Parameters, their gradients and the optimiser's memory are f32 in any case.
+    pub enum Precision {
+        /// All in f32.
+        F32 = "f32",
+        /// Matrix products, convolutions and attention in bf16, as PyTorch's autocast; sums of branches, normalisation and loss in f32.
+        Bf16 = "bf16",
+    }
+}
 
 section! {
     /// `[train]`: batches and threads.
@@ -9,6 +19,8 @@ section! {
         batch_size: usize = 1024, Kind::Whole { min: 1, max: 1 << 24 };
         /// Micro-batches into which each rank splits its share of a step, to save memory.
         accumulation: usize = 1, Kind::Whole { min: 1, max: 65536 };
+        /// In which numbers a step is computed.
+        precision: Precision = Precision::F32, Kind::OneOf { what: "a precision", names: Precision::names };
         /// Threads of libtorch, per rank; 0 = as many as this rank has cores.
         threads: usize = 0, Kind::Whole { min: 0, max: 4096 };
     }

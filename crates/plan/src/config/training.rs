@@ -7,6 +7,7 @@ impl Config {
     /// Refuses keys that the chosen optimiser, schedule, loss or distillation has not, and values that contradict each other.
     pub(super) fn check_training(&self) -> Result<(), ConfigError> {
         self.check_optimizer()?;
+        self.check_sharding()?;
         self.check_clipping()?;
         self.check_schedule()?;
         self.check_loss()?;
@@ -39,6 +40,20 @@ impl Config {
             if config.scale_ends {
                 return Err(self.bad_value("optimizer.scale_ends", expected(), "true".to_owned()));
             }
+        }
+        Ok(())
+    }
+
+    /// A rank that has parts of tensors cannot do what needs whole ones.
+    fn check_sharding(&self) -> Result<(), ConfigError> {
+        let whole = match self.optimizer.name {
+            name @ (OptimizerName::Lamb | OptimizerName::Muon) => format!("`optimizer.name` is \"{}\"", name.name()),
+            _ if self.optimizer.clip_adaptive > 0.0 => "`optimizer.clip_adaptive` is above 0".to_owned(),
+            _ => return Ok(()),
+        };
+        if self.parallel.shard_optimizer {
+            let expected = format!("false, since {whole}, which looks at whole tensors");
+            return Err(self.bad_value("parallel.shard_optimizer", expected, "true".to_owned()));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Averages over the ranks: gradients in every step, bucket by bucket, and a model's buffers where they are used.
+//! The average over the ranks of a model's buffers, where they are used.
 
 use collectives::{CommError, Communicator, Phase};
 use models::Parameters;
@@ -6,35 +6,12 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::memory::floats;
 
-/// Replaces every rank's gradients by their mean over all ranks, in buckets of at most `bucket_mib` MiB.
-///
-/// # Errors
-/// When a rank does not come within the time-out, or ranks disagree on what they do.
-pub fn average_gradients(
-    communicator: &dyn Communicator,
-    parameters: &Parameters,
-    bucket_mib: f64,
-    step: u64,
-) -> Result<(), CommError> {
-    if communicator.size() == 1 {
-        return Ok(());
-    }
-    let bucket_elements = (bucket_mib * f64::from(1 << 20)) as usize / size_of::<f32>();
-    for group in parameters.groups() {
-        let mut grads = group.grads.shallow_clone();
-        for bucket in floats(&mut grads).chunks_mut(bucket_elements.max(1)) {
-            communicator.all_reduce_mean(Phase::of_step("gradients", step), bucket)?;
-        }
-    }
-    Ok(())
-}
-
 /// Replaces every rank's buffers, such as BatchNorm's running means, by their mean over all ranks.
 ///
 /// Each rank sees its own share of every batch, so they differ; training itself does not read them.
 ///
 /// # Errors
-/// As [`average_gradients`].
+/// When a rank does not come within the time-out, or ranks disagree on what they do.
 pub fn average_buffers(communicator: &dyn Communicator, parameters: &Parameters, step: u64) -> Result<(), CommError> {
     let buffers: Vec<&Tensor> = parameters.statistics().collect();
     if communicator.size() == 1 || buffers.is_empty() {

@@ -1,0 +1,48 @@
+//! Compiles the C++ under `cpp/` against the headers of the libtorch that cargo links.
+
+use std::path::{Path, PathBuf};
+
+/// Levels of the instruction set that the loops are compiled for; the best one is chosen at run time.
+const LEVELS: [(&str, &[&str]); 3] = [
+    ("baseline", &[]),
+    ("avx2", &["-mavx2", "-mfma", "-mf16c"]),
+    (
+        "avx512",
+        &["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf16c", "-mprefer-vector-width=512"],
+    ),
+];
+
+fn main() {
+    println!("cargo:rerun-if-changed=cpp");
+    println!("cargo:rerun-if-env-changed=LIBTORCH");
+    let libtorch = std::env::var("LIBTORCH").map(PathBuf::from).unwrap_or_default();
+    let include = libtorch.join("include");
+    if !include.join("ATen/ATen.h").is_file() {
+        panic!("no libtorch at LIBTORCH = {:?}: run `make setup`, which lays .libtorch", libtorch.display());
+    }
+    for (level, flags) in LEVELS {
+        let mut build = cpp();
+        build.define("LEVEL", level).file("cpp/loops.cpp").flag("-fno-math-errno").flag("-fno-trapping-math");
+        flags.iter().for_each(|flag| {
+            build.flag(flag);
+        });
+        build.compile(&format!("rectify_loops_{level}"));
+    }
+    let mut build = cpp();
+    build.include(&include).include(include.join("torch/csrc/api/include")).flag("-fopenmp").warnings(false);
+    for file in ["activation", "allocator", "autograd", "optimizer"] {
+        build.file(Path::new("cpp").join(file).with_extension("cpp"));
+    }
+    build.compile("rectify_kernels");
+    // The loops again, after those who call them.
+    for (level, _) in LEVELS {
+        println!("cargo:rustc-link-lib=static=rectify_loops_{level}");
+    }
+    println!("cargo:rustc-link-lib=gomp");
+}
+
+fn cpp() -> cc::Build {
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").opt_level(3).pic(true);
+    build
+}

@@ -1,0 +1,194 @@
+// Bias and activation as one function of autograd: one pass forward, one backward, and only its inputs kept.
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "border.h"
+#include "cuda_table.h"
+#include "loops.h"
+
+namespace rectify {
+
+const CudaTable* cuda_table = nullptr;
+
+namespace {
+
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// Sums of gradients are formed in this many blocks at most, in the order of the tensor: whatever the number of threads is, the
+// same numbers are added in the same order.
+constexpr int64_t BLOCKS = 64;
+constexpr int64_t SMALLEST_BLOCK = 8192;
+
+const Loops& loops_of_this_machine() {
+  static const Loops& chosen = [&]() -> const Loops& {
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl"))
+      return avx512::loops;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) return avx2::loops;
+    return baseline::loops;
+  }();
+  return chosen;
+}
+
+Storage storage_of(const Tensor& x) {
+  switch (x.scalar_type()) {
+    case at::kFloat: return Storage::F32;
+    case at::kDouble: return Storage::F64;
+    case at::kBFloat16: return Storage::BF16;
+    case at::kHalf: return Storage::F16;
+    default: TORCH_CHECK(false, "an activation of ", x.scalar_type(), " is not there: f32, f64, bf16 and f16 are");
+  }
+}
+
+at::ScalarType computed_in(const Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
+
+// A parameter: a tensor of one number that learns, or a constant.
+struct Parameters {
+  Tensor tensors[MAX_PARAMETERS];
+  double constants[MAX_PARAMETERS];
+
+  void read(double* values) const {
+    for (int k = 0; k < MAX_PARAMETERS; ++k) values[k] = tensors[k].defined() ? tensors[k].item<double>() : constants[k];
+  }
+};
+
+int64_t columns_of(const Tensor& x) { return x.dim() == 0 ? 1 : x.size(-1); }
+
+Tensor run_forward(const Tensor& x, const Tensor& bias, int formula, const Parameters& parameters) {
+  Tensor y = at::empty_like(x);
+  if (x.numel() == 0) return y;
+  if (x.is_cuda()) {
+    TORCH_CHECK(cuda_table, "librectify_cuda.so is not loaded, so there are no kernels for a GPU");
+    cuda_table->activation(x, bias, y, formula, parameters.tensors, parameters.constants);
+    return y;
+  }
+  double values[MAX_PARAMETERS];
+  parameters.read(values);
+  Forward loop = loops_of_this_machine().forward[formula][(int)storage_of(x)];
+  int64_t columns = bias.defined() ? columns_of(x) : x.numel();
+  const void* add = bias.defined() ? bias.const_data_ptr() : nullptr;
+  const void* in = x.const_data_ptr();
+  void* out = y.mutable_data_ptr();
+  at::parallel_for(0, x.numel(), SMALLEST_BLOCK, [&](int64_t begin, int64_t end) {
+    loop(in, add, out, Range{begin, end, columns}, values);
+  });
+  return y;
+}
+
+struct Gradients {
+  Tensor x, bias, parameters;
+};
+
+// `parameters` is (2) and `bias` (columns), both of the type that is computed with; undefined where they are not asked for.
+Gradients run_backward(const Tensor& x, const Tensor& bias, const Tensor& dy, int formula, const Parameters& parameters,
+                       bool of_bias, bool of_parameters) {
+  auto options = x.options().dtype(computed_in(x));
+  Gradients gradients{at::empty_like(x), {}, {}};
+  int64_t columns = bias.defined() ? columns_of(x) : x.numel();
+  if (of_bias) gradients.bias = at::zeros({columns}, options);
+  if (of_parameters) gradients.parameters = at::zeros({MAX_PARAMETERS}, options);
+  if (x.numel() == 0) return gradients;
+  if (x.is_cuda()) {
+    TORCH_CHECK(cuda_table, "librectify_cuda.so is not loaded, so there are no kernels for a GPU");
+    cuda_table->activation_backward(x, bias, dy, gradients.x, formula, parameters.tensors, parameters.constants,
+                                    gradients.parameters, gradients.bias);
+    return gradients;
+  }
+  double values[MAX_PARAMETERS];
+  parameters.read(values);
+  Backward loop = loops_of_this_machine().backward[formula][(int)storage_of(x)];
+  // Whole rows where there is a bias, so that a block has one sum a column.
+  int64_t unit = bias.defined() ? columns : 1;
+  int64_t units = x.numel() / unit;
+  int64_t block = std::max({at::divup(units, BLOCKS), at::divup(SMALLEST_BLOCK, unit), int64_t(1)});
+  int64_t blocks = at::divup(units, block);
+  std::vector<double> of_each(blocks * MAX_PARAMETERS, 0.0);
+  Tensor bias_of_each = of_bias ? at::zeros({blocks, columns}, options) : Tensor();
+  const void* add = bias.defined() ? bias.const_data_ptr() : nullptr;
+  const void* in = x.const_data_ptr();
+  const void* from = dy.const_data_ptr();
+  void* out = gradients.x.mutable_data_ptr();
+  char* sums = of_bias ? (char*)bias_of_each.mutable_data_ptr() : nullptr;
+  int64_t row_bytes = of_bias ? columns * bias_of_each.element_size() : 0;
+  at::parallel_for(0, blocks, 1, [&](int64_t first, int64_t last) {
+    for (int64_t index = first; index < last; ++index) {
+      Range range{index * block * unit, std::min((index + 1) * block, units) * unit, columns};
+      loop(in, add, from, out, range, values, &of_each[index * MAX_PARAMETERS], sums ? sums + index * row_bytes : nullptr);
+    }
+  });
+  if (of_parameters) {
+    for (int k = 0; k < MAX_PARAMETERS; ++k) {
+      double total = 0;
+      for (int64_t index = 0; index < blocks; ++index) total += of_each[index * MAX_PARAMETERS + k];
+      gradients.parameters[k].fill_(total);
+    }
+  }
+  if (of_bias) gradients.bias = bias_of_each.sum(0);
+  return gradients;
+}
+
+struct Activation : torch::autograd::Function<Activation> {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const std::optional<Tensor>& bias,
+                        const std::optional<Tensor>& first, const std::optional<Tensor>& second, double first_constant,
+                        double second_constant, int64_t formula) {
+    Tensor dense = x.contiguous();
+    Tensor add = bias ? bias->to(computed_in(x)).contiguous() : Tensor();
+    Parameters parameters{{first.value_or(Tensor()), second.value_or(Tensor())}, {first_constant, second_constant}};
+    Tensor y = run_forward(dense, add, (int)formula, parameters);
+    context->save_for_backward({dense, add, parameters.tensors[0], parameters.tensors[1]});
+    context->saved_data["constants"] = std::vector<double>{first_constant, second_constant};
+    context->saved_data["formula"] = formula;
+    context->saved_data["bias_type"] = (int64_t)(bias ? bias->scalar_type() : x.scalar_type());
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list above) {
+    auto saved = context->get_saved_variables();
+    auto constants = context->saved_data["constants"].toDoubleVector();
+    Parameters parameters{{saved[2], saved[3]}, {constants[0], constants[1]}};
+    // Asked by the place among the tensors that were given.
+    size_t place = 1;
+    bool of_bias = saved[1].defined() && context->needs_input_grad(place);
+    if (saved[1].defined()) ++place;
+    bool of_parameters = false;
+    for (int k = 0; k < MAX_PARAMETERS; ++k)
+      if (parameters.tensors[k].defined()) of_parameters |= context->needs_input_grad(place++);
+    Tensor dy = above[0].to(saved[0].scalar_type()).contiguous();
+    Gradients found = run_backward(saved[0], saved[1], dy, (int)context->saved_data["formula"].toInt(), parameters, of_bias,
+                                   of_parameters);
+    variable_list answer(7);
+    answer[0] = found.x;
+    if (of_bias) answer[1] = found.bias.to((at::ScalarType)context->saved_data["bias_type"].toInt());
+    for (int k = 0; k < MAX_PARAMETERS; ++k) {
+      const Tensor& parameter = parameters.tensors[k];
+      if (parameter.defined() && of_parameters)
+        answer[2 + k] = found.parameters.narrow(0, k, 1).view(parameter.sizes()).to(parameter.scalar_type());
+    }
+    return answer;
+  }
+};
+
+}  // namespace
+}  // namespace rectify
+
+extern "C" {
+
+// f(x + bias) of the formula; `bias`, `first` and `second` may be null, and then constants stand in for parameters.
+char* rectify_activation(const at::Tensor* x, const at::Tensor* bias, const at::Tensor* first, const at::Tensor* second,
+                         double first_constant, double second_constant, int formula, at::Tensor** out) {
+  RECTIFY_GUARD({
+    auto given = [](const at::Tensor* tensor) { return tensor ? std::optional<at::Tensor>(*tensor) : std::nullopt; };
+    TORCH_CHECK(!bias || (bias->dim() == 1 && x->dim() > 0 && bias->size(0) == x->size(-1)), "a bias of shape ", bias->sizes(),
+                " does not fit the last dimension of ", x->sizes());
+    rectify::storage_of(*x);
+    *out = new at::Tensor(rectify::Activation::apply(*x, given(bias), given(first), given(second), first_constant,
+                                                     second_constant, (int64_t)formula));
+  })
+}
+
+}

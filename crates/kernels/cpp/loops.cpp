@@ -1,0 +1,300 @@
+// Every formula over chunks of numbers, written so that the compiler vectorises it for LEVEL.
+//
+// Nothing of the standard library that might be merged with a copy for another level may come in here but plain C functions.
+
+#include "loops.h"
+
+#include <math.h>
+#include <string.h>
+
+namespace rectify {
+namespace LEVEL {
+namespace {
+
+constexpr int CHUNK = 256;
+constexpr int LANES = 16;
+
+// --- Numbers in memory ---------------------------------------------------------------------------------------------------
+
+struct Bf16 { uint16_t bits; };
+
+inline float widen(float x) { return x; }
+inline double widen(double x) { return x; }
+inline float widen(_Float16 x) { return (float)x; }
+inline float widen(Bf16 x) {
+  uint32_t bits = (uint32_t)x.bits << 16;
+  float wide;
+  memcpy(&wide, &bits, 4);
+  return wide;
+}
+
+inline void narrow(float x, float& out) { out = x; }
+inline void narrow(double x, double& out) { out = x; }
+inline void narrow(float x, _Float16& out) { out = (_Float16)x; }
+inline void narrow(float x, Bf16& out) {  // to the nearest, ties to even; NaN stays one
+  uint32_t bits;
+  memcpy(&bits, &x, 4);
+  uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  out.bits = x != x ? 0x7fc0 : (uint16_t)rounded;
+}
+
+// --- Exponentials --------------------------------------------------------------------------------------------------------
+
+// 2^r · 2^whole for r in [−½, ½], the whole number being in the low bits of `shifted`; the polynomial was fitted, relative
+// error 2e-9.
+inline float scaled_exp2(float r, float shifted) {
+  int32_t whole;
+  memcpy(&whole, &shifted, 4);
+  float p = 1.534580788e-04f;
+  p = p * r + 1.339993196e-03f;
+  p = p * r + 9.618488979e-03f;
+  p = p * r + 5.550328775e-02f;
+  p = p * r + 2.402264689e-01f;
+  p = p * r + 6.931472057e-01f;
+  p = p * r + 1.0f;
+  int32_t bits;
+  memcpy(&bits, &p, 4);
+  bits += (int32_t)((uint32_t)whole << 23);
+  memcpy(&p, &bits, 4);
+  return p;
+}
+
+constexpr float TO_WHOLE = 12582912.0f;  // 1.5 · 2²³: added to a number, it leaves the nearest whole one in the low bits
+constexpr float LOG2_E = 1.44269504f;
+
+// e^x for x from −87 to 88; what is less or more counts as those.
+inline float exp_of(float x) {
+  x = x < -87.0f ? -87.0f : x;
+  x = x > 88.0f ? 88.0f : x;
+  float shifted = x * LOG2_E + TO_WHOLE;
+  float whole = shifted - TO_WHOLE;
+  float rest = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;  // ln 2 in two parts, the first of few digits
+  return scaled_exp2(rest * LOG2_E, shifted);
+}
+inline double exp_of(double x) { return exp(x); }
+
+// x where e^(−x²/2) is a number of f32 (f64), and 0 beyond, where x·e^(−x²/2) and its derivatives are nothing.
+inline float near(float x) { return fabsf(x) > 13.2f ? 0.0f : x; }
+inline double near(double x) { return fabs(x) > 38.0 ? 0.0 : x; }
+
+inline float gauss(float x) {
+  float t = -0.72134752f * x * x;  // in powers of two, at least −126
+  float shifted = t + TO_WHOLE;
+  return scaled_exp2(t - (shifted - TO_WHOLE), shifted);
+}
+inline double gauss(double x) { return exp(-0.5 * x * x); }
+
+// Φ(x), given e^(−x²/2): ½·erfc(|x|/√2) is that times a polynomial in 1 / (1 + |x|/4), fitted on [0, 13.2], relative error 1e-8.
+inline float normal_cdf(float x, float bell) {
+  float t = 1.0f / (1.0f + 0.25f * fabsf(x));
+  float p = 3.479983664e-02f;
+  p = p * t - 2.007929727e-01f;
+  p = p * t + 4.058288547e-01f;
+  p = p * t - 3.479005169e-01f;
+  p = p * t + 3.165124855e-01f;
+  p = p * t - 2.687203968e-02f;
+  p = p * t + 1.238313989e-01f;
+  p = p * t + 9.432835269e-02f;
+  p = p * t + 1.002893852e-01f;
+  p = p * t - 2.478992913e-05f;
+  float tail = p * bell;
+  return x > 0.0f ? 1.0f - tail : tail;
+}
+inline double normal_cdf(double x, double) { return 0.5 * erfc(-x * 0.70710678118654752440); }
+
+template <class T> inline T relu(T x) { return x <= 0 ? (T)0 : x; }
+template <class T> inline T step(T x) { return x > 0 ? (T)1 : x <= 0 ? (T)0 : x; }
+template <class T> inline T at_most(T x, T limit) { return x > limit ? limit : x; }
+template <class T> inline T at_least(T x, T limit) { return x < limit ? limit : x; }
+
+// --- Formulas: as in crates/activations, NaN to NaN and limits at ±∞ -------------------------------------------------------
+
+struct Relu {
+  template <class T> static T value(T x, const T*) { return relu(x); }
+  template <class T> static T slope(T x, const T*, T*) { return step(x); }
+  static constexpr int PARAMETERS = 0;
+};
+
+struct CrRelu {
+  template <class T> static T value(T x, const T* p) {
+    T within = near(x);
+    return relu(x) + p[0] * (within * gauss(within));
+  }
+  template <class T> static T slope(T x, const T* p, T* dp) {
+    T within = near(x), bell = gauss(within);
+    bool far = within != x;
+    dp[0] = within * bell;
+    T dbump = (1 - within * within) * bell;
+    dbump = far && x == x ? (T)0 : dbump;
+    return step(x) + p[0] * dbump;
+  }
+  static constexpr int PARAMETERS = 1;
+};
+
+struct PRelu {
+  template <class T> static T value(T x, const T* p) {
+    T below = p[0] * x;
+    return x > 0 ? x : below;
+  }
+  template <class T> static T slope(T x, const T* p, T* dp) {
+    T at = p[0];
+    dp[0] = x > 0 ? (T)0 : x;
+    at = x > 0 ? (T)1 : at;
+    return x == x ? at : x;
+  }
+  static constexpr int PARAMETERS = 1;
+};
+
+struct Gelu {
+  template <class T> static T value(T x, const T*) {
+    T within = near(x);
+    T inside = within * normal_cdf(within, gauss(within));
+    return within == x || x != x ? inside : relu(x);
+  }
+  template <class T> static T slope(T x, const T*, T*) {
+    T within = near(x), bell = gauss(within);
+    T inside = normal_cdf(within, bell) + within * bell * (T)0.39894228040143267794;
+    return within == x || x != x ? inside : step(x);
+  }
+  static constexpr int PARAMETERS = 0;
+};
+
+inline float edge(float) { return 87.0f; }
+inline double edge(double) { return 700.0; }
+
+struct Silu {
+  template <class T> static T value(T x, const T*) {
+    T sigmoid = 1 / (1 + exp_of(-at_least(x, -edge(x))));
+    T low = at_least(x, -edge(x));
+    return (x > 0 ? x : low) * sigmoid;
+  }
+  template <class T> static T slope(T x, const T*, T*) {
+    T within = at_most(at_least(x, -edge(x)), edge(x));
+    T sigmoid = 1 / (1 + exp_of(-within));
+    return x != x ? x : sigmoid + within * sigmoid * (1 - sigmoid);
+  }
+  static constexpr int PARAMETERS = 0;
+};
+
+// tanh(ln(1 + e)) is n / (n + 2) with n = e·(e + 2).
+struct Mish {
+  template <class T> static T value(T x, const T*) {
+    T low = at_least(x, -edge(x));
+    T e = exp_of(at_most(low, (T)40)), n = e * (e + 2);
+    return (x > 0 ? x : low) * (x != x ? x : n / (n + 2));
+  }
+  template <class T> static T slope(T x, const T*, T*) {
+    T within = at_most(at_least(x, -edge(x)), (T)20);
+    T e = exp_of(within), n = e * (e + 2), w = n / (n + 2);
+    T inside = w + within * (4 * (n + 1) / ((n + 2) * (n + 2))) * (e / (1 + e));
+    return x != x ? x : inside;
+  }
+  static constexpr int PARAMETERS = 0;
+};
+
+struct StarRelu {
+  template <class T> static T value(T x, const T* p) { return p[0] * relu(x) * relu(x) + p[1]; }
+  template <class T> static T slope(T x, const T* p, T* dp) {
+    dp[0] = relu(x) * relu(x);
+    dp[1] = x == x ? (T)1 : x;
+    return 2 * p[0] * relu(x);
+  }
+  static constexpr int PARAMETERS = 2;
+};
+
+// --- Loops ---------------------------------------------------------------------------------------------------------------
+
+// Calls `work(start, length, column)` for pieces of the range of at most CHUNK elements that lie in one row.
+template <class Work> inline void in_chunks(Range range, Work work) {
+  int64_t column = range.begin % range.columns;
+  for (int64_t start = range.begin; start < range.end;) {
+    int64_t length = range.end - start;
+    if (length > CHUNK) length = CHUNK;
+    if (length > range.columns - column) length = range.columns - column;
+    work(start, (int)length, column);
+    start += length;
+    column += length;
+    if (column == range.columns) column = 0;
+  }
+}
+
+template <class F, class S, class T>
+void forward(const void* x_, const void* bias_, void* y_, Range range, const double* parameters) {
+  const S* x = (const S*)x_;
+  const T* bias = (const T*)bias_;
+  S* y = (S*)y_;
+  const T p[MAX_PARAMETERS] = {(T)parameters[0], (T)parameters[1]};
+  in_chunks(range, [&](int64_t start, int length, int64_t column) {
+    const S* __restrict__ in = x + start;
+    S* __restrict__ out = y + start;
+    if (bias) {
+      const T* __restrict__ add = bias + column;
+      for (int i = 0; i < length; ++i) narrow(F::template value<T>(widen(in[i]) + add[i], p), out[i]);
+    } else {
+      for (int i = 0; i < length; ++i) narrow(F::template value<T>(widen(in[i]), p), out[i]);
+    }
+  });
+}
+
+// Adds up numbers in an order of its own, the same for every level.
+template <class T> inline double sum(const T* numbers, int length) {
+  T lanes[LANES] = {};
+  int i = 0;
+  for (; i + LANES <= length; i += LANES)
+    for (int lane = 0; lane < LANES; ++lane) lanes[lane] += numbers[i + lane];
+  double total = 0;
+  for (; i < length; ++i) total += numbers[i];
+  for (int lane = 0; lane < LANES; ++lane) total += lanes[lane];
+  return total;
+}
+
+template <class F, class S, class T>
+void backward(const void* x_, const void* bias_, const void* dy_, void* dx_, Range range, const double* parameters,
+              double* dparameters, void* dbias_) {
+  const S* x = (const S*)x_;
+  const S* dy = (const S*)dy_;
+  const T* bias = (const T*)bias_;
+  S* dx = (S*)dx_;
+  T* dbias = (T*)dbias_;
+  const T p[MAX_PARAMETERS] = {(T)parameters[0], (T)parameters[1]};
+  in_chunks(range, [&](int64_t start, int length, int64_t column) {
+    T before[CHUNK], gradient[CHUNK], of_parameter[MAX_PARAMETERS][CHUNK];
+    const S* __restrict__ in = x + start;
+    const S* __restrict__ from = dy + start;
+    S* __restrict__ out = dx + start;
+    if (bias) {
+      const T* __restrict__ add = bias + column;
+      for (int i = 0; i < length; ++i) before[i] = widen(in[i]) + add[i];
+    } else {
+      for (int i = 0; i < length; ++i) before[i] = widen(in[i]);
+    }
+    for (int i = 0; i < length; ++i) {
+      T dp[MAX_PARAMETERS] = {};
+      T above = widen(from[i]);
+      gradient[i] = above * F::template slope<T>(before[i], p, dp);
+      if (F::PARAMETERS > 0) of_parameter[0][i] = above * dp[0];
+      if (F::PARAMETERS > 1) of_parameter[1][i] = above * dp[1];
+    }
+    for (int i = 0; i < length; ++i) narrow(gradient[i], out[i]);
+    for (int k = 0; k < F::PARAMETERS; ++k) dparameters[k] += sum(of_parameter[k], length);
+    if (dbias) {
+      T* __restrict__ add = dbias + column;
+      for (int i = 0; i < length; ++i) add[i] += gradient[i];
+    }
+  });
+}
+
+#define OF_STORAGES(pass, F) {pass<F, float, float>, pass<F, double, double>, pass<F, Bf16, float>, pass<F, _Float16, float>}
+#define OF_FORMULAS(pass)                                                                                          \
+  {                                                                                                                \
+    OF_STORAGES(pass, Relu), OF_STORAGES(pass, CrRelu), OF_STORAGES(pass, PRelu), OF_STORAGES(pass, Gelu),         \
+        OF_STORAGES(pass, Silu), OF_STORAGES(pass, Mish), OF_STORAGES(pass, StarRelu)                              \
+  }
+
+}  // namespace
+
+extern const Loops loops;
+const Loops loops = {OF_FORMULAS(forward), OF_FORMULAS(backward)};
+
+}  // namespace LEVEL
+}  // namespace rectify

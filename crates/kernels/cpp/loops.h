@@ -1,0 +1,38 @@
+// The inner loops of the kernels on a CPU, compiled once for each level of the instruction set; no libtorch here.
+#pragma once
+
+#include <cstdint>
+
+namespace rectify {
+
+// Numbers as they lie in memory. Half-precision numbers are computed with in f32.
+enum class Storage : int { F32, F64, BF16, F16 };
+
+// Those that have loops of their own, in the order of `Fused` in activation.rs.
+enum class Formula : int { Relu, CrRelu, PRelu, Gelu, Silu, Mish, StarRelu };
+constexpr int FORMULAS = 7;
+constexpr int MAX_PARAMETERS = 2;
+
+// The elements [begin, end) of a contiguous tensor whose last dimension has `columns` elements.
+struct Range {
+  int64_t begin, end, columns;
+};
+
+// `bias` has `columns` numbers of the type that is computed with (f64 for F64, else f32), or is null.
+// y = f(x + bias)
+using Forward = void (*)(const void* x, const void* bias, void* y, Range range, const double* parameters);
+// dx = dy · f′(x + bias); adds the sum of dy · ∂f/∂parameter to `dparameters`, and that of dx by column to `dbias` where it is
+// not null (of the type that is computed with).
+using Backward = void (*)(const void* x, const void* bias, const void* dy, void* dx, Range range, const double* parameters,
+                          double* dparameters, void* dbias);
+
+struct Loops {
+  Forward forward[FORMULAS][4];
+  Backward backward[FORMULAS][4];
+};
+
+namespace baseline { extern const Loops loops; }
+namespace avx2 { extern const Loops loops; }
+namespace avx512 { extern const Loops loops; }
+
+}  // namespace rectify

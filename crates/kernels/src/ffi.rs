@@ -1,0 +1,44 @@
+//! The functions of the shim as C declares them; tensors are `torch::Tensor*`, as in tch.
+
+use std::ffi::{c_char, c_int, c_void};
+
+/// An opaque `at::Tensor`, as tch's.
+pub type CTensor = c_void;
+
+unsafe extern "C" {
+    pub fn rectify_activation(
+        x: *const CTensor,
+        bias: *const CTensor,
+        first: *const CTensor,
+        second: *const CTensor,
+        first_constant: f64,
+        second_constant: f64,
+        formula: c_int,
+        out: *mut *mut CTensor,
+    ) -> *mut c_char;
+
+    pub fn rectify_on_gradient(
+        leaf: *const CTensor,
+        ready: Option<unsafe extern "C" fn(data: *mut c_void, index: usize)>,
+        data: *mut c_void,
+        index: usize,
+    ) -> *mut c_char;
+
+    pub fn rectify_backward(y: *const CTensor, gradient: *const CTensor) -> *mut c_char;
+
+    pub fn rectify_adamw(
+        values: *const CTensor,
+        grads: *const CTensor,
+        exp_avg: *const CTensor,
+        exp_avg_sq: *const CTensor,
+        step: *const CTensor,
+        rate: f64,
+        beta1: f64,
+        beta2: f64,
+        weight_decay: f64,
+        eps: f64,
+    ) -> *mut c_char;
+
+    pub fn rectify_keep_memory();
+    pub fn rectify_kept_bytes() -> usize;
+}

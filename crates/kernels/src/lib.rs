@@ -1,0 +1,19 @@
+//! The only C++ and CUDA over libtorch: what its binding `tch` lacks, or does in more passes over memory than it needs.
+//!
+//! - [`activation`]: bias and activation in one pass, forward and backward, on a CPU (loops compiled for three levels of the
+//!   instruction set, the best chosen at run time) and on a GPU (compiled there by NVRTC).
+//! - [`autograd`]: a call when the gradient of a parameter is whole; backward from a gradient that is given.
+//! - [`optimizer`]: libtorch's fused AdamW.
+//! - [`memory`]: memory of tensors on the CPU that is kept from step to step.
+//!
+//! Errors of C++ come back as [`KernelError`]; no exception crosses.
+
+pub mod activation;
+pub mod autograd;
+mod error;
+mod ffi;
+
+pub mod memory;
+pub mod optimizer;
+
+pub use error::KernelError;

@@ -1,0 +1,231 @@
+//! Bias and activation against the catalogue's formulas in f64: values, all gradients, odd shapes and odd numbers.
+
+use activations::Activation;
+use kernels::activation::{Fused, Scalar};
+use kernels::autograd::backward_from;
+use random::Key;
+use tch::{Device, Kind, Tensor};
+
+/// Shapes with and without whole rows of vector registers, one that is cut into many blocks, and an empty one.
+const SHAPES: [&[i64]; 8] = [&[1], &[7], &[3, 5], &[2, 3, 17], &[1, 1031], &[33, 64], &[130, 257], &[0, 4]];
+
+/// How far results of a kind may be from f64, relative to what was added up.
+fn tolerance(kind: Kind) -> f64 {
+    match kind {
+        Kind::Double => 1e-14,
+        Kind::Float => 6e-7,
+        Kind::Half => 1.0 / 1024.0,
+        Kind::BFloat16 => 1.0 / 200.0,
+        other => panic!("no test in {other:?}"),
+    }
+}
+
+/// Numbers from −`reach` to `reach`, rounded to `kind`.
+fn numbers(stream: u64, shape: &[i64], reach: f64, kind: Kind) -> Tensor {
+    let mut rng = Key::root(7).child(stream).rng();
+    let count: i64 = shape.iter().product();
+    let values: Vec<f64> = (0..count).map(|_| (2.0 * rng.uniform() - 1.0) * reach).collect();
+    Tensor::from_slice(&values).view(shape).to_kind(kind)
+}
+
+fn to_f64(tensor: &Tensor) -> Vec<f64> {
+    Vec::try_from(tensor.detach().to_kind(Kind::Double).flatten(0, -1)).expect("numbers")
+}
+
+/// Parameters away from their start, rounded to f32 where that is what is computed with.
+fn values(formula: Activation, kind: Kind) -> Vec<f64> {
+    let moved = formula.initial_values().into_iter().map(|value| value * 1.3 + 0.21);
+    moved.map(|value| if kind == Kind::Double { value } else { f64::from(value as f32) }).collect()
+}
+
+fn parameter_kind(kind: Kind) -> Kind {
+    if kind == Kind::Double { Kind::Double } else { Kind::Float }
+}
+
+struct Case {
+    x: Tensor,
+    bias: Option<Tensor>,
+    above: Tensor,
+    parameters: Vec<Tensor>,
+    values: Vec<f64>,
+}
+
+impl Case {
+    fn new(formula: Activation, shape: &[i64], kind: Kind, with_bias: bool) -> Case {
+        let values = values(formula, kind);
+        let learned = |value: &f64| Tensor::from_slice(&[*value]).to_kind(parameter_kind(kind)).set_requires_grad(true);
+        Case {
+            x: numbers(1, shape, 5.0, kind).set_requires_grad(true),
+            bias: with_bias
+                .then(|| numbers(2, &shape[shape.len() - 1..], 1.0, parameter_kind(kind)).set_requires_grad(true)),
+            above: numbers(3, shape, 1.0, kind),
+            parameters: values.iter().map(learned).collect(),
+            values,
+        }
+    }
+
+    fn run(&self, fused: Fused) -> Tensor {
+        let scalars: Vec<Scalar<'_>> = self.parameters.iter().map(Scalar::Tensor).collect();
+        let y = fused.forward(&self.x, self.bias.as_ref(), &scalars).expect("kinds and shapes fit");
+        backward_from(&y, &self.above).expect("shapes fit");
+        y
+    }
+}
+
+#[track_caller]
+fn assert_close(found: f64, expected: f64, size: f64, tolerance: f64, what: &str) {
+    assert!((found - expected).abs() <= tolerance * size.max(1e-3), "{what}: {found} instead of {expected}");
+}
+
+#[test]
+fn values_and_gradients_are_those_of_the_catalogue() {
+    for fused in Fused::ALL {
+        let formula = fused.formula();
+        for kind in [Kind::Double, Kind::Float, Kind::BFloat16, Kind::Half] {
+            for shape in SHAPES {
+                for with_bias in [false, true] {
+                    check(fused, formula, kind, shape, with_bias);
+                }
+            }
+        }
+    }
+}
+
+fn check(fused: Fused, formula: Activation, kind: Kind, shape: &[i64], with_bias: bool) {
+    let case = Case::new(formula, shape, kind, with_bias);
+    let y = case.run(fused);
+    assert_eq!((y.kind(), y.size()), (kind, shape.to_vec()));
+    let columns = shape[shape.len() - 1] as usize;
+    let (x, above, y, dx) = (to_f64(&case.x), to_f64(&case.above), to_f64(&y), to_f64(&case.x.grad()));
+    let bias = case.bias.as_ref().map_or(vec![0.0; columns], to_f64);
+    let what = |i: usize| format!("{formula} in {kind:?} of {shape:?}, bias {with_bias}, at {i}");
+    let (mut sums, mut sizes) = (vec![0.0; case.values.len()], vec![0.0; case.values.len()]);
+    let (mut columns_of_bias, mut sizes_of_bias) = (vec![0.0; columns], vec![0.0; columns]);
+    for (i, (&x, &above)) in x.iter().zip(&above).enumerate() {
+        let at = x + bias[i % columns];
+        let (value, slope) = (formula.f(at, &case.values), above * formula.df(at, &case.values));
+        // x + bias is rounded to f32 or not at all, the value to its kind.
+        assert_close(y[i], value, value.abs().max(at.abs() * 0.1), tolerance(kind), &what(i));
+        // A sum beside the kink may fall on its other side when it is rounded to f32.
+        if at.abs() > 1e-6 {
+            assert_close(dx[i], slope, slope.abs().max(above.abs()), 2.0 * tolerance(kind), &what(i));
+        }
+        columns_of_bias[i % columns] += slope;
+        sizes_of_bias[i % columns] += slope.abs().max(above.abs());
+        for k in 0..sums.len() {
+            let part = above * formula.df_dparameter(k, at, &case.values);
+            sums[k] += part;
+            sizes[k] += part.abs();
+        }
+    }
+    for (k, parameter) in case.parameters.iter().enumerate() {
+        let found = parameter.grad().double_value(&[0]);
+        assert_close(
+            found,
+            sums[k],
+            sizes[k],
+            4.0 * tolerance(parameter_kind(kind)),
+            &format!("parameter {k} of {}", what(0)),
+        );
+    }
+    if let Some(bias) = &case.bias {
+        for (i, found) in to_f64(&bias.grad()).into_iter().enumerate() {
+            let tolerance = 8.0 * tolerance(parameter_kind(kind));
+            assert_close(found, columns_of_bias[i], sizes_of_bias[i], tolerance, &format!("bias of {}", what(i)));
+        }
+    }
+}
+
+/// NaN to NaN, limits at ±∞, nothing where e^(−x²/2) is nothing, and small numbers as they are.
+#[test]
+fn odd_numbers_are_those_of_the_catalogue() {
+    let odd = [
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        0.0,
+        -0.0,
+        1e-40,
+        -1e-40,
+        1e-30,
+        3e37,
+        -3e37,
+        13.1,
+        -13.3,
+        88.5,
+        -88.5,
+        40.0,
+        -40.0,
+        20.5,
+        -20.5,
+    ];
+    for fused in Fused::ALL {
+        let formula = fused.formula();
+        for kind in [Kind::Double, Kind::Float] {
+            let values = values(formula, kind);
+            let constants: Vec<Scalar<'_>> = values.iter().map(|&value| Scalar::Constant(value)).collect();
+            let x = Tensor::from_slice(&odd).to_kind(kind).set_requires_grad(true);
+            let y = fused.forward(&x, None, &constants).expect("f32 or f64");
+            y.sum(Kind::Double).backward();
+            let (x, y, dx) = (to_f64(&x), to_f64(&y), to_f64(&x.grad()));
+            for (i, &x) in x.iter().enumerate() {
+                let what = format!("{formula}({x}) in {kind:?}");
+                let same = |found: f64, expected: f64, what: &str| {
+                    let expected = if kind == Kind::Float { f64::from(expected as f32) } else { expected };
+                    let close = (found - expected).abs() <= tolerance(kind) * expected.abs().max(1e-6);
+                    let both = found == expected || (found.is_nan() && expected.is_nan());
+                    assert!(close || both, "{what}: {found} instead of {expected}");
+                };
+                same(y[i], formula.f(x, &values), &what);
+                if x != 0.0 {
+                    same(dx[i], formula.df(x, &values), &format!("the slope of {what}"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_strided_input_is_as_good() {
+    let whole = numbers(1, &[6, 14], 4.0, Kind::Float);
+    let (strided, dense) = (whole.transpose(0, 1), whole.transpose(0, 1).contiguous());
+    let epsilon = Scalar::Constant(0.4);
+    let [a, b] = [strided, dense].map(|x| Fused::CrRelu.forward(&x, None, &[epsilon]).expect("f32"));
+    assert_eq!(a, b);
+}
+
+/// The same bits with any number of threads, and in a second run.
+#[test]
+fn sums_do_not_depend_on_threads() {
+    let run = |threads: i32| {
+        tch::set_num_threads(threads);
+        let case = Case::new(Activation::CrRelu, &[700, 96], Kind::Float, true);
+        let _ = case.run(Fused::CrRelu);
+        let bias = case.bias.expect("asked for");
+        (case.parameters[0].grad().double_value(&[0]), to_f64(&bias.grad()), to_f64(&case.x.grad()))
+    };
+    let one = run(1);
+    assert!(one == run(2) && one == run(3) && one == run(2));
+}
+
+#[test]
+fn what_does_not_fit_is_an_error_in_words() {
+    let whole = Tensor::from_slice(&[1i64, 2]);
+    let error = Fused::Gelu.forward(&whole, None, &[]).expect_err("whole numbers have no slope");
+    assert!(error.to_string().contains("gelu") && error.to_string().contains("bf16"), "{error}");
+    let x = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
+    let bias = Tensor::zeros([4], (Kind::Float, Device::Cpu));
+    let error = Fused::Relu.forward(&x, Some(&bias), &[]).expect_err("four biases for three columns");
+    assert!(error.to_string().contains("[4]") && error.to_string().contains("[2, 3]"), "{error}");
+}
+
+/// What learns nothing gets no gradient, and evaluation records none.
+#[test]
+fn constants_and_evaluation_record_nothing() {
+    let x = numbers(1, &[4, 4], 2.0, Kind::Float);
+    let y = Fused::CrRelu.forward(&x, None, &[Scalar::Constant(0.1)]).expect("f32");
+    assert!(!y.requires_grad());
+    let x = x.set_requires_grad(true);
+    let y = tch::no_grad(|| Fused::CrRelu.forward(&x, None, &[Scalar::Constant(0.1)]).expect("f32"));
+    assert!(!y.requires_grad());
+}

@@ -1,0 +1,85 @@
+//! Hooks on gradients, the fused optimiser, and memory that is kept.
+
+use std::sync::{Arc, Mutex};
+
+use kernels::autograd::GradientHooks;
+use kernels::optimizer::{AdamW, Buffers};
+use tch::{Device, Kind, Tensor};
+
+#[test]
+fn a_hook_is_called_once_the_gradient_is_there() {
+    let leaves: Vec<Tensor> =
+        (0..3).map(|i| Tensor::from_slice(&[1.0 + f64::from(i)]).set_requires_grad(true)).collect();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let (seen, watched) = (order.clone(), Mutex::new(leaves.iter().map(Tensor::shallow_clone).collect::<Vec<_>>()));
+    let handles = leaves.iter().map(Tensor::shallow_clone).collect();
+    let hooks = GradientHooks::new(handles, move |index| {
+        let gradient = watched.lock().expect("no panic")[index].grad().double_value(&[0]);
+        seen.lock().expect("no panic").push((index, gradient));
+    })
+    .expect("leaves");
+    // 0 is used first, so backward reaches it last; 1 is used twice, and called once, with the sum.
+    let loss = || (&leaves[0] * &leaves[1] * &leaves[1] * &leaves[2]).sum(Kind::Double);
+    loss().backward();
+    let mut calls = std::mem::take(&mut *order.lock().expect("no panic"));
+    assert_eq!(calls.len(), 3, "{calls:?}");
+    calls.sort_by_key(|call| call.0);
+    assert_eq!(calls, [(0, 12.0), (1, 12.0), (2, 4.0)]);
+    drop(hooks);
+    loss().backward();
+    assert!(order.lock().expect("no panic").is_empty());
+    assert!(GradientHooks::new(vec![Tensor::from_slice(&[1.0])], |_| {}).is_err());
+}
+
+#[test]
+fn a_step_of_adamw_is_that_of_the_paper() {
+    let tensor = |values: &[f64]| Tensor::from_slice(values);
+    let (values, grads) = (tensor(&[0.5, -1.0, 2.0]), tensor(&[0.1, -0.2, 0.0]));
+    let (exp_avg, exp_avg_sq) = (tensor(&[0.0; 3]), tensor(&[0.0; 3]));
+    let adamw = AdamW { rate: 0.01, betas: [0.9, 0.99], weight_decay: 0.1, eps: 1e-8 };
+    let buffers = Buffers { values: &values, grads: &grads, exp_avg: &exp_avg, exp_avg_sq: &exp_avg_sq };
+    let mut expected = [0.5, -1.0, 2.0];
+    let (mut first, mut second) = ([0.0; 3], [0.0; 3]);
+    for step in 1..=5 {
+        adamw.step(&buffers, step).expect("all alike");
+        for (i, gradient) in [0.1, -0.2, 0.0].into_iter().enumerate() {
+            first[i] = 0.9 * first[i] + 0.1 * gradient;
+            second[i] = 0.99 * second[i] + 0.01 * gradient * gradient;
+            let t = f64::from(step as u32);
+            let mean = first[i] / (1.0 - 0.9f64.powf(t));
+            let spread = (second[i] / (1.0 - 0.99f64.powf(t))).sqrt();
+            expected[i] = expected[i] * (1.0 - 0.01 * 0.1) - 0.01 * mean / (spread + 1e-8);
+        }
+        for (i, &expected) in expected.iter().enumerate() {
+            let found = values.double_value(&[i as i64]);
+            assert!((found - expected).abs() < 1e-12, "step {step}: {found} instead of {expected}");
+        }
+    }
+    let other = tensor(&[1.0, 2.0]);
+    let wrong = Buffers { grads: &other, ..buffers };
+    assert!(adamw.step(&wrong, 6).is_err());
+}
+
+/// What died is used again, and not more is kept than there was.
+#[test]
+fn memory_is_used_again() {
+    kernels::memory::keep();
+    let large = |mib: i64| Tensor::zeros([mib << 18], (Kind::Float, Device::Cpu));
+    let first = large(4);
+    let place = first.data_ptr();
+    drop(first);
+    let kept = kernels::memory::kept_bytes();
+    assert!(kept >= 4 << 20, "{kept} bytes are kept");
+    let second = large(4);
+    assert_eq!(second.data_ptr(), place);
+    assert_eq!(second.sum(Kind::Float).double_value(&[]), 0.0);
+    drop(second);
+    // Blocks of many sizes are let go of as others come.
+    for mib in [3, 5, 7, 9, 11, 13] {
+        drop(large(mib));
+        assert!(kernels::memory::kept_bytes() <= (13 + 2) << 20);
+    }
+    // Small ones and empty ones are as ever.
+    assert_eq!(Tensor::ones([10], (Kind::Float, Device::Cpu)).sum(Kind::Float).double_value(&[]), 10.0);
+    assert_eq!(Tensor::zeros([0], (Kind::Float, Device::Cpu)).numel(), 0);
+}

@@ -1,0 +1,133 @@
+//! One optimiser step: what the loop does once for every global batch.
+
+use std::sync::Arc;
+
+use collectives::Communicator;
+use dataloader::{Batches, DataError};
+use metrics::{Phase as Time, StepClock};
+use models::Parameters;
+use plan::Plan;
+use plan::config::Bad;
+use tch::{Device, Tensor};
+
+use crate::classification::{Classification, ImageBatch};
+use crate::data_parallel::{Averaging, Exchanges};
+use crate::divergence::Divergence;
+use crate::failure::Failure;
+use crate::gradients::{Clip, norm};
+use crate::memory::ImageMemory;
+use crate::skipped::{correction, counted, scale_gradients};
+use crate::state::TrainState;
+use crate::task::Task;
+
+/// Where micro-batches come from.
+pub trait MicroBatches {
+    /// Waits for the next micro-batch of this rank and does `work` with it.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn next<T>(&mut self, work: impl FnOnce(&ImageBatch<'_>) -> T) -> Result<T, Failure>;
+}
+
+impl MicroBatches for Batches<'_, ImageMemory> {
+    fn next<T>(&mut self, work: impl FnOnce(&ImageBatch<'_>) -> T) -> Result<T, Failure> {
+        let lease = Batches::next(self)?.ok_or(DataError::Stopped)?;
+        let images = lease.images(lease.len(), lease.size());
+        Ok(work(&ImageBatch { images, labels: lease.labels(), samples: lease.samples() }))
+    }
+}
+
+/// What a step works with, besides the state that it changes.
+pub struct Step<'a> {
+    plan: &'a Plan,
+    communicator: &'a dyn Communicator,
+    /// Batch → loss.
+    task: &'a Classification,
+    averaging: Averaging,
+    clip: Clip,
+    /// Watches for gradients that are not finite.
+    pub divergence: Divergence,
+}
+
+impl<'a> Step<'a> {
+    /// Steps of `plan` over the ranks of `communicator`, for a model with these parameters.
+    ///
+    /// # Errors
+    /// When libtorch refuses what a gradient that becomes whole should call.
+    pub fn new(
+        plan: &'a Plan,
+        communicator: &'a Arc<dyn Communicator>,
+        task: &'a Classification,
+        parameters: &Parameters,
+    ) -> Result<Step<'a>, Failure> {
+        let exchanges = Exchanges::configured(&plan.config.parallel);
+        Ok(Step {
+            plan,
+            communicator: &**communicator,
+            task,
+            averaging: Averaging::new(communicator, parameters, exchanges)?,
+            clip: Clip::configured(&plan.config.optimizer),
+            divergence: Divergence::new(Device::Cpu),
+        })
+    }
+
+    /// Micro-batches forward and backward, gradients averaged over the ranks and clipped, update.
+    ///
+    /// # Errors
+    /// When the loader gives up or a rank is lost.
+    pub fn take(
+        &mut self,
+        state: &mut TrainState,
+        batches: &mut impl MicroBatches,
+        learning_rate: f64,
+        clock: &mut StepClock,
+    ) -> Result<(), Failure> {
+        let parameters = state.model.parameters();
+        parameters.zero_grads();
+        let (mut loss_of_step, mut images_counted) = (state.loss_sum.zeros_like(), 0);
+        for micro_batch in 1..=self.plan.accumulation {
+            clock.enter(Time::DataWait);
+            let (loss, images) = batches.next(|batch| {
+                clock.enter(Time::Forward);
+                let loss = self.task.loss(&state.model, batch) / self.plan.accumulation as f64;
+                clock.enter(Time::Backward);
+                if micro_batch == self.plan.accumulation {
+                    self.averaging.begin(state.step);
+                }
+                loss.backward();
+                (loss.detach(), counted(batch.labels))
+            })?;
+            loss_of_step += loss;
+            images_counted += images;
+        }
+        clock.enter(Time::AllReduce);
+        self.averaging.finish()?;
+        if self.plan.config.data.bad == Bad::Skip {
+            let factor = correction(self.communicator, images_counted, self.plan.global_batch, state.step)?;
+            scale_gradients(parameters, factor);
+            loss_of_step *= factor;
+        }
+        state.loss_sum += loss_of_step;
+
+        clock.enter(Time::Optimizer);
+        let norm = gradient_norm(state)?;
+        self.clip.apply(parameters, state.optimizer.slices(), &norm);
+        self.divergence.watch(norm, state.step);
+        state.optimizer.step(parameters, learning_rate, state.step);
+        state.share_updates()?;
+        state.step += 1;
+        state.loss_steps += 1;
+        if let Some(ema) = &mut state.ema {
+            ema.update(parameters, state.step);
+        }
+        Ok(())
+    }
+}
+
+/// The common L2 norm of the gradients, which may be spread over the ranks.
+fn gradient_norm(state: &TrainState) -> Result<Tensor, Failure> {
+    let parameters = state.model.parameters();
+    let Some(sharding) = &state.sharding else { return Ok(norm(parameters)) };
+    let own = state.optimizer.slices().iter().map(|slice| slice.of(&parameters.groups()[slice.group].grads));
+    Ok(sharding.norm(&own.collect::<Vec<_>>(), state.step)?)
+}
