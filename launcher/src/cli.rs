@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::simulate::{self, Algorithm, Overlap, Wire};
+use crate::simulate::{self, Algorithm};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -44,7 +44,7 @@ const SIMULATE_EXAMPLES: &str = "\
 Examples:
   rectify simulate configs/deit_base.toml --gpus 8..4096 --network nvlink+ib-ndr400 --images-per-second 900
   rectify simulate configs/demo.toml --gpus 1,2,4 --alpha-us 50 --gb-per-s 1.1 --from runs/demo
-  rectify simulate configs/deit_base.toml --gpus 8..512 --network ethernet-10g --step-ms 330 --wire bf16 --strong
+  rectify simulate configs/deit_base.toml --gpus 8..512 --network ethernet-10g --step-ms 330 --set parallel.wire=bf16 --strong
 
 The step is measured, never guessed: `rectify train CONFIG --nproc 1 --set schedule.max_steps=200` leaves one for --from.
 docs/simulate.md has the model, and how far it is from what was measured.
@@ -227,7 +227,7 @@ pub struct Sweep {
 /// `rectify simulate`.
 #[derive(Debug, Args)]
 pub struct Simulate {
-    /// The TOML file that says what to train: model, batch, `train.accumulation` and `parallel.bucket_mib` count here.
+    /// The TOML file that says what to train: model, batch, `train.accumulation` and `[parallel]` count here.
     pub config: PathBuf,
 
     /// Numbers of GPUs: FROM..TO doubles from FROM on, N,N,… lists.
@@ -293,17 +293,9 @@ pub struct Simulate {
     #[arg(long)]
     pub strong: bool,
 
-    /// How gradients travel.
-    #[arg(long, default_value = "fp32")]
-    pub wire: Wire,
-
     /// How gradients are summed.
     #[arg(long, default_value = "auto")]
     pub algorithm: Algorithm,
-
-    /// Whether buckets are summed while the backward pass goes on.
-    #[arg(long, default_value = "backward")]
-    pub overlap: Overlap,
 
     /// Standard deviation of a GPU's step, as a share of it: all wait for the slowest.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]

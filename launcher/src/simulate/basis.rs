@@ -1,6 +1,6 @@
 //! What the figures rest on, in words: what was measured, what was given, and what is assumed.
 
-use serde::Serialize;
+use plan::config::{Parallel, Wire};
 
 use super::figures::{milliseconds, rounded};
 use super::measured::MeasuredExchange;
@@ -11,8 +11,7 @@ use super::timeline::Overlap;
 use crate::verdict::grouped;
 
 /// How something is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A run or a benchmark recorded it.
     Measured,
@@ -50,19 +49,40 @@ pub fn all(scenario: &Scenario, points: &[Point], inputs: Vec<Basis>) -> Vec<Bas
     let mut all = inputs;
     all.push(batch(scenario));
     all.extend(other_batches(scenario));
-    all.extend([all_reduce(scenario, points), overlap(scenario), stragglers(scenario), loader(scenario)]);
+    all.push(all_reduce(scenario, points));
+    all.extend(overlap(scenario));
+    all.extend([stragglers(scenario), loader(scenario)]);
     all.sort_by_key(|basis| basis.origin as u8); // stable: what was said first stays first
     all
 }
 
-/// What summing gradients took in the run that was measured, beside what the network would need for its ranks.
+/// What the ranks of the run that was measured waited for gradients, beside what the network would need for as many.
 pub fn exchange(measured: MeasuredExchange, scenario: &Scenario) -> Option<Basis> {
     let MeasuredExchange { ranks, waited_s } = measured;
-    let modelled_s = scenario.all_reduce_s(scenario.network.spread(ranks)?);
-    let [waited, modelled] = [waited_s, modelled_s].map(milliseconds);
-    let words =
-        format!("the {ranks} ranks of that run summed them in {waited} ms; the network below would take {modelled} ms");
+    let modelled = scenario.point(scenario.network.spread(ranks)?);
+    let [waited, total, exposed] = [waited_s, modelled.all_reduce_seconds, modelled.exposed_seconds].map(milliseconds);
+    let words = format!(
+        "the {ranks} ranks of that run waited {waited} ms for them; on the network below they would take {total} ms, {exposed} ms of it \
+         exposed"
+    );
     Some(Basis::new(Origin::Measured, "gradients", words))
+}
+
+/// How ranks exchange numbers.
+pub fn parallel(parallel: &Parallel) -> Basis {
+    let Parallel { bucket_mib, overlap, wire, shard_optimizer, .. } = parallel;
+    let wire = wire_name(*wire);
+    let words =
+        format!("bucket_mib = {bucket_mib}, overlap = {overlap}, wire = {wire:?}, shard_optimizer = {shard_optimizer}");
+    Basis::new(Origin::Given, "parallel", words)
+}
+
+/// What the config calls it.
+pub fn wire_name(wire: Wire) -> &'static str {
+    match wire {
+        Wire::F32 => "f32",
+        Wire::Bf16 => "bf16",
+    }
 }
 
 /// The parts of a step that take time.
@@ -129,15 +149,10 @@ fn all_reduce(scenario: &Scenario, points: &[Point]) -> Basis {
     Basis::new(Origin::Assumed, "all-reduce", format!("the cheapest for each bucket{chosen}; {free}"))
 }
 
-fn overlap(scenario: &Scenario) -> Basis {
-    let words = match scenario.overlap {
-        Overlap::Backward => {
-            "a bucket is summed once it is full, while the backward pass goes on at full speed; gradients come evenly over that pass. \
-             The trainer of this version does not do so yet: --overlap none"
-        }
-        Overlap::None => "none: buckets are summed after the backward pass, as the trainer of this version does",
-    };
-    Basis::new(Origin::Assumed, "overlap", words)
+fn overlap(scenario: &Scenario) -> Option<Basis> {
+    let words =
+        "the backward pass goes on at full speed while a bucket is summed; gradients come evenly over that pass";
+    (scenario.overlap == Overlap::Backward).then(|| Basis::new(Origin::Assumed, "overlap", words))
 }
 
 fn stragglers(scenario: &Scenario) -> Basis {

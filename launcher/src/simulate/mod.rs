@@ -14,9 +14,8 @@ mod scaling;
 mod step;
 mod timeline;
 
-use clap::ValueEnum;
 use plan::Plan;
-use serde::Serialize;
+use plan::config::{Parallel, Wire};
 use world::Exit;
 
 use crate::ending::Ending;
@@ -27,38 +26,12 @@ use error::SimulateError;
 pub use network::Algorithm;
 use network::{Link, Network};
 use report::Report;
-use scaling::{Scaling, Scenario};
+use scaling::{Scaling, Scenario, Update};
 use step::{BACKWARD_SHARE, StepTime};
-pub use timeline::Overlap;
+use timeline::Overlap;
 
 /// More buckets than this are a slip: each costs the latency of an all-reduce.
 const MOST_BUCKETS: f64 = 1e6;
-
-/// How gradients travel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Wire {
-    /// Four bytes a gradient.
-    Fp32,
-    /// Two.
-    Bf16,
-}
-
-impl Wire {
-    fn bytes(self) -> f64 {
-        match self {
-            Wire::Fp32 => 4.0,
-            Wire::Bf16 => 2.0,
-        }
-    }
-
-    fn words(self) -> &'static str {
-        match self {
-            Wire::Fp32 => "fp32",
-            Wire::Bf16 => "bf16",
-        }
-    }
-}
 
 /// Runs the subcommand to its end.
 pub fn simulate(arguments: &cli::Simulate) -> Result<(), Ending> {
@@ -83,8 +56,9 @@ pub fn simulate(arguments: &cli::Simulate) -> Result<(), Ending> {
     inputs.push(network_basis);
     let scenario = scenario(arguments, &plan, network, step).map_err(Ending::config)?;
     inputs.extend(measured.and_then(|measured| basis::exchange(measured.exchange?, &scenario)));
+    inputs.push(basis::parallel(&plan.config.parallel));
     let points = clusters.into_iter().map(|cluster| scenario.point(cluster)).collect();
-    let report = Report::new(&plan, arguments.wire, scenario, points, inputs);
+    let report = Report::new(&plan, scenario, points, inputs);
     println!("{}", if arguments.json { report.json() } else { report.text() });
     Ok(())
 }
@@ -201,7 +175,7 @@ fn scenario(
     step: StepTime,
 ) -> Result<Scenario, SimulateError> {
     let numbers = plan.model.parameters();
-    let bucket_mib = plan.config.parallel.bucket_mib;
+    let &Parallel { bucket_mib, wire, overlap, shard_optimizer, .. } = &plan.config.parallel;
     let bucket_numbers = (bucket_mib * f64::from(1 << 20)) as u64 / size_of::<f32>() as u64;
     if numbers as f64 / bucket_numbers.max(1) as f64 > MOST_BUCKETS {
         let expected = "so large that the gradients fall into at most a million buckets";
@@ -217,10 +191,14 @@ fn scenario(
         },
         accumulation: plan.accumulation,
         buckets: timeline::buckets(numbers, bucket_numbers),
-        bytes_per_number: arguments.wire.bytes(),
+        bytes_per_number: match wire {
+            Wire::F32 => 4.0,
+            Wire::Bf16 => 2.0,
+        },
         network,
         algorithm: arguments.algorithm,
-        overlap: arguments.overlap,
+        overlap: if overlap { Overlap::Backward } else { Overlap::None },
+        update: if shard_optimizer { Update::Sharded } else { Update::Whole },
         jitter: arguments.jitter,
         loader_images_per_s: arguments.loader_images_per_second_per_node,
     })

@@ -98,6 +98,22 @@ impl Network {
         }
     }
 
+    /// Sums `bytes` so that each GPU has its share of the sum, or gives all GPUs what each has its share of: either is half of a ring, flat
+    /// or in two levels. A tree has no such half.
+    pub fn scatter_or_gather(&self, cluster: Cluster, bytes: f64, algorithm: Algorithm) -> Cost {
+        let half = |algorithm| {
+            let whole = self.all_reduce(cluster, bytes, algorithm);
+            Cost { seconds: whole.seconds / 2.0, ..whole }
+        };
+        match algorithm {
+            Algorithm::Ring | Algorithm::Hierarchical => half(algorithm),
+            Algorithm::Tree | Algorithm::Auto => {
+                let (flat, two_levels) = (half(Algorithm::Ring), half(Algorithm::Hierarchical));
+                if flat.seconds <= two_levels.seconds { flat } else { two_levels }
+            }
+        }
+    }
+
     /// Of the 2(p−1) hops, 2(m−1) lead from one of m machines to the next, as NCCL counts them; all links work at the same time, so
     /// the slowest decides how fast bytes follow.
     fn flat_ring(&self, cluster: Cluster, bytes: f64) -> f64 {
@@ -217,6 +233,21 @@ mod tests {
         let inside_first = NETWORK.all_reduce(two, 1e9, Algorithm::Hierarchical).seconds;
         assert!(close(inside_first, ring(8, NETWORK.inside, 1e9) + ring(2, LINK, 1e9)));
         assert!(inside_first < flat, "half of the bytes cross where all crossed nearly twice");
+    }
+
+    #[test]
+    fn a_share_of_the_sum_costs_half_of_a_ring() {
+        let two = NETWORK.spread(16).unwrap();
+        for algorithm in [Algorithm::Ring, Algorithm::Hierarchical] {
+            let whole = NETWORK.all_reduce(two, 1e8, algorithm).seconds;
+            assert!(close(2.0 * NETWORK.scatter_or_gather(two, 1e8, algorithm).seconds, whole));
+        }
+        let [cheapest, tree] =
+            [Algorithm::Auto, Algorithm::Tree].map(|algorithm| NETWORK.scatter_or_gather(two, 1e8, algorithm));
+        assert_eq!((cheapest, cheapest.algorithm), (tree, Algorithm::Hierarchical));
+        // One of p GPUs sends p−1 times its share: (p−1)·α + (p−1)/p · n/β.
+        let inside = NETWORK.scatter_or_gather(NETWORK.spread(8).unwrap(), 1e8, Algorithm::Auto).seconds;
+        assert!(close(inside, 7.0 * 1e-6 + 7.0 / 8.0 * 1e-3));
     }
 
     #[test]

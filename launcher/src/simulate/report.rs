@@ -5,7 +5,6 @@ use comfy_table::{CellAlignment, Table};
 use plan::Plan;
 use serde_json::{Map, Value, json};
 
-use super::Wire;
 use super::basis::{self, Basis, Origin};
 use super::figures::{milliseconds, percent, throughput};
 use super::scaling::{Point, SHOWS, Scenario, shows_from};
@@ -18,7 +17,7 @@ const WIDTH: usize = 80;
 /// Everything that is said.
 pub struct Report {
     name: String,
-    wire: Wire,
+    wire: &'static str,
     parameters: u64,
     bucket_mib: f64,
     scenario: Scenario,
@@ -28,10 +27,10 @@ pub struct Report {
 
 impl Report {
     /// `inputs` say where step and network come from.
-    pub fn new(plan: &Plan, wire: Wire, scenario: Scenario, points: Vec<Point>, inputs: Vec<Basis>) -> Report {
+    pub fn new(plan: &Plan, scenario: Scenario, points: Vec<Point>, inputs: Vec<Basis>) -> Report {
         Report {
             name: plan.config.model.name.clone(),
-            wire,
+            wire: basis::wire_name(plan.config.parallel.wire),
             parameters: plan.model.parameters(),
             bucket_mib: plan.config.parallel.bucket_mib,
             bases: basis::all(&scenario, &points, inputs),
@@ -86,13 +85,13 @@ impl Report {
     fn heading(&self) -> String {
         let buckets = match self.scenario.buckets.len() {
             1 => "1 bucket".to_owned(),
-            many => format!("{} buckets of {} MiB in fp32", grouped(many as u64), self.bucket_mib),
+            many => format!("{} buckets of at most {} MiB", grouped(many as u64), self.bucket_mib),
         };
         let size = format!(
             "{} parameters, {:.1} MB of gradients ({})",
             grouped(self.parameters),
             self.gradient_bytes() / 1e6,
-            self.wire.words()
+            self.wire
         );
         wrapped("", &format!("{}: {size} in {buckets}", self.name))
     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::network::{Algorithm, Cluster, Cost, Network};
+use super::network::{Algorithm, Cluster, Network};
 use super::step::StepTime;
 use super::timeline::{Exchange, Overlap, exchange};
 
@@ -18,6 +18,18 @@ pub enum Scaling {
     /// The images of a step over all GPUs.
     Strong,
 }
+
+/// Who updates the parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// Every GPU all of them.
+    Whole,
+    /// Every GPU its share, which it then gives to the others (ZeRO-1).
+    Sharded,
+}
+
+/// Bytes of a parameter on the wire.
+const PARAMETER_BYTES: f64 = 4.0;
 
 /// All that the figures follow from.
 #[derive(Clone, Debug)]
@@ -40,6 +52,8 @@ pub struct Scenario {
     pub algorithm: Algorithm,
     /// When.
     pub overlap: Overlap,
+    /// Who updates the parameters.
+    pub update: Update,
     /// Standard deviation of a GPU's step, as a share of it.
     pub jitter: f64,
     /// Images that the loader of a machine makes ready a second; `None` where it is never waited for beyond what was measured.
@@ -82,9 +96,13 @@ pub struct Point {
 impl Scenario {
     /// The step of one GPU as `gpus` of them take it, without the others.
     fn alone(&self, gpus: usize) -> StepTime {
-        match self.scaling {
+        let step = match self.scaling {
             Scaling::Weak => self.step.with_images(self.images),
             Scaling::Strong => self.step.with_images(self.images / gpus as f64),
+        };
+        match self.update {
+            Update::Whole => step,
+            Update::Sharded => StepTime { optimizer_s: step.optimizer_s / gpus as f64, ..step },
         }
     }
 
@@ -119,20 +137,33 @@ impl Scenario {
         }
     }
 
-    /// What summing all gradients takes, hidden or not.
-    pub fn all_reduce_s(&self, cluster: Cluster) -> f64 {
-        self.buckets.iter().map(|numbers| self.cost(cluster, *numbers).seconds).sum()
-    }
-
-    fn cost(&self, cluster: Cluster, numbers: u64) -> Cost {
-        self.network.all_reduce(cluster, numbers as f64 * self.bytes_per_number, self.algorithm)
-    }
-
+    /// What the GPUs of `cluster` exchange in a step, and how its largest buckets are summed.
     fn communicate(&self, cluster: Cluster, alone: &StepTime) -> (Exchange, Option<Algorithm>) {
-        let costs_s: Vec<f64> = self.buckets.iter().map(|numbers| self.cost(cluster, *numbers).seconds).collect();
+        let sum = |numbers: u64| {
+            let bytes = numbers as f64 * self.bytes_per_number;
+            match self.update {
+                Update::Whole => self.network.all_reduce(cluster, bytes, self.algorithm),
+                Update::Sharded => self.network.scatter_or_gather(cluster, bytes, self.algorithm),
+            }
+        };
+        let costs_s: Vec<f64> = self.buckets.iter().map(|numbers| sum(*numbers).seconds).collect();
         let window_s = alone.backward_s / self.accumulation as f64;
-        let largest = self.buckets.iter().max().map(|numbers| self.cost(cluster, *numbers).algorithm);
-        (exchange(&self.buckets, &costs_s, window_s, self.overlap), largest)
+        let largest = self.buckets.iter().max().map(|numbers| sum(*numbers).algorithm);
+        let summed = exchange(&self.buckets, &costs_s, window_s, self.overlap);
+        let gathered_s = self.gather_s(cluster);
+        let all = Exchange { total_s: summed.total_s + gathered_s, exposed_s: summed.exposed_s + gathered_s };
+        (all, largest)
+    }
+
+    /// What giving updated parameters to all takes; nothing hides it.
+    fn gather_s(&self, cluster: Cluster) -> f64 {
+        if self.update == Update::Whole {
+            return 0.0;
+        }
+        let gather = |numbers: &u64| {
+            self.network.scatter_or_gather(cluster, *numbers as f64 * PARAMETER_BYTES, self.algorithm).seconds
+        };
+        self.buckets.iter().map(gather).sum()
     }
 }
 
@@ -171,6 +202,7 @@ mod tests {
             network: NETWORK,
             algorithm: Algorithm::Auto,
             overlap: Overlap::Backward,
+            update: Update::Whole,
             jitter: 0.0,
             loader_images_per_s: None,
         }
@@ -237,6 +269,19 @@ mod tests {
         let one = at(&scenario(), 64);
         let four = at(&Scenario { accumulation: 4, ..scenario() }, 64);
         assert!(four.exposed_seconds > one.exposed_seconds && four.all_reduce_seconds == one.all_reduce_seconds);
+    }
+
+    #[test]
+    fn a_sharded_update_is_shorter_and_its_parameters_hide_behind_nothing() {
+        let ring = Scenario { algorithm: Algorithm::Ring, ..scenario() };
+        let sharded = Scenario { update: Update::Sharded, ..ring.clone() };
+        let (whole, parts) = (at(&ring, 16), at(&sharded, 16));
+        assert!(close(parts.compute_seconds, 0.3 + 0.01 / 16.0));
+        assert!(close(parts.all_reduce_seconds, whole.all_reduce_seconds), "a ring is a scatter and a gather");
+        assert!(parts.exposed_seconds > whole.all_reduce_seconds / 2.0 && whole.hidden > parts.hidden);
+        let narrow = at(&Scenario { bytes_per_number: 2.0, ..sharded }, 16);
+        assert!(narrow.all_reduce_seconds > 0.7 * parts.all_reduce_seconds, "parameters travel in fp32");
+        assert_eq!(at(&Scenario { update: Update::Sharded, ..ring }, 1).efficiency, 1.0);
     }
 
     #[test]

@@ -1,11 +1,7 @@
 //! When buckets of gradients are ready and when they are summed: how much of the communication hides behind the backward pass.
 
-use clap::ValueEnum;
-use serde::Serialize;
-
 /// Whether buckets are summed while the backward pass goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overlap {
     /// Each bucket as soon as it is full.
     Backward,
@@ -29,14 +25,13 @@ impl Exchange {
     }
 }
 
-/// How many of `numbers` gradients are in each bucket of at most `bucket_numbers`, in the order in which they are ready.
+/// How many of `numbers` gradients are in each bucket of at most `bucket_numbers`.
 ///
-/// The trainer cuts the gradients into buckets from the first layer on, so what is left over is with the last layer, whose
-/// gradients are ready first.
+/// The trainer cuts buckets from the last layer on and never through a parameter, so they are smaller than they may be, and the one
+/// that is ready last is of any size. Equal ones stand for them here.
 pub fn buckets(numbers: u64, bucket_numbers: u64) -> Vec<u64> {
-    let size = bucket_numbers.max(1);
-    let rest = Some(numbers % size).filter(|rest| *rest > 0);
-    rest.into_iter().chain(std::iter::repeat_n(size, (numbers / size) as usize)).collect()
+    let count = numbers.div_ceil(bucket_numbers.max(1)).max(1);
+    (0..count).map(|index| numbers / count + u64::from(index < numbers % count)).collect()
 }
 
 /// What the step waits for, where the backward pass takes `window_s` and a bucket of `sizes[i]` numbers takes `costs_s[i]` to sum.
@@ -64,8 +59,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rest_is_ready_first() {
-        assert_eq!(buckets(10, 4), [2, 4, 4]);
+    fn buckets_are_equal_and_hold_all() {
+        assert_eq!(buckets(10, 4), [4, 3, 3]);
         assert_eq!(buckets(8, 4), [4, 4]);
         assert_eq!(buckets(3, 4), [3]);
         assert_eq!(buckets(2, 0), [1, 1]);

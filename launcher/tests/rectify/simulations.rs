@@ -47,7 +47,7 @@ fn a_table_tells_where_communication_shows_and_what_was_assumed() {
     assert_eq!(outcome.code, Some(0), "{}", outcome.err);
     let told = outcome.out.split_whitespace().collect::<Vec<_>>().join(" ");
     for words in [
-        "86,567,656 parameters, 346.3 MB of gradients (fp32) in 14 buckets of 25 MiB",
+        "86,567,656 parameters, 346.3 MB of gradients (f32) in 14 buckets of at most 25 MiB",
         "4,096",
         "524,288",
         "Communication shows from 16 GPUs on",
@@ -84,7 +84,10 @@ fn a_run_is_the_measure_of_a_step() {
     let told = ["step", "gradients"].map(|title| report["measured"][title].as_str().unwrap());
     place(told[0], "64 images on each of 2 ranks at once (cpu), medians of 4 records (320.0 images/s over all)");
     // 14 buckets: 14·2·3.4 µs + 346 MB over 470 GB/s.
-    place(told[1], "the 2 ranks of that run summed them in 80.0 ms; the network below would take 0.83 ms");
+    place(
+        told[1],
+        "the 2 ranks of that run waited 80.0 ms for them; on the network below they would take 0.83 ms, 0.06 ms",
+    );
     place(report["assumed"]["images"].as_str().unwrap(), "64 images were timed");
     assert_eq!(report["points"][3]["global_batch"], 1024);
 }
@@ -104,13 +107,31 @@ fn a_benchmark_is_the_measure_of_a_step() {
 #[test]
 fn overlap_is_worth_what_it_hides() {
     let words = "--gpus 8..512 --network ethernet-10g --images-per-second 100";
-    let [with, without] = ["backward", "none"].map(|overlap| json(&stage(), &format!("{words} --overlap {overlap}")));
+    let [with, without] =
+        [true, false].map(|overlap| json(&stage(), &format!("{words} --set parallel.overlap={overlap}")));
     for (with, without) in with["points"].as_array().unwrap().iter().zip(without["points"].as_array().unwrap()) {
         let [told, is] =
             [&with["efficiency_without_overlap"], &without["efficiency"]].map(|share| share.as_f64().unwrap());
         assert!((told - is).abs() < 1e-9, "{told} {is}");
         assert_eq!((&without["hidden"], &with["all_reduce_seconds"]), (&0.0.into(), &without["all_reduce_seconds"]));
         assert!(with["efficiency"].as_f64() > without["efficiency"].as_f64());
+    }
+}
+
+#[test]
+fn the_wire_and_the_sharding_of_the_config_count() {
+    let total = |sets: &str| {
+        let words = format!("--gpus 16 --gb-per-s 1 --alpha-us 0 --step-ms 1000 --algorithm ring {sets}");
+        json(&stage(), &words)["points"][0]["all_reduce_seconds"].as_f64().unwrap()
+    };
+    let ring = 2.0 * 15.0 / 16.0 * 4.0 * 86_567_656.0 / 1e9;
+    for (sets, seconds) in [
+        ("", ring),
+        ("--set parallel.wire=bf16", ring / 2.0),
+        ("--set parallel.shard_optimizer=true", ring),
+        ("--set parallel.shard_optimizer=true --set parallel.wire=bf16", ring * 0.75),
+    ] {
+        assert!((total(sets) - seconds).abs() < 1e-9, "{sets}: {} {seconds}", total(sets));
     }
 }
 
