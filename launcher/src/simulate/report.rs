@@ -101,20 +101,20 @@ impl Report {
         let rule = |than: &str| format!("the step waits for it (exposed) for {than} {} % of its time", SHOWS * 100.0);
         let more = rule("more than");
         let number = |gpus: usize| grouped(gpus as u64);
-        let (Some(first), Some(largest)) = (self.points.first(), self.points.last()) else { return String::new() };
+        let Some(largest) = self.points.last() else { return String::new() };
         let Some(from) = shows_from(&self.points) else {
             return match largest.gpus {
                 1 => "One GPU communicates with nobody.".to_owned(),
                 many => format!("Communication does not show up to {} GPUs: {}.", number(many), rule("at most")),
             };
         };
-        let before = self.points.iter().rfind(|point| point.gpus < from);
+        let before = self.points.iter().rfind(|point| (2..from).contains(&point.gpus));
         match before {
             Some(before) => {
                 let [from, before] = [from, before.gpus].map(number);
                 format!("Communication shows from {from} GPUs on, not yet at {before}: {more}.")
             }
-            None => format!("Communication shows at {} GPUs already: {more}.", number(first.gpus)),
+            None => format!("Communication shows at {} GPUs already: {more}.", number(from)),
         }
     }
 

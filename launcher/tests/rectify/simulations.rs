@@ -74,6 +74,30 @@ fn two_gpus_on_a_free_network_are_twice_one() {
 }
 
 #[test]
+fn where_communication_shows_is_said_in_words() {
+    let stage = stage();
+    for (words, told) in [
+        ("--gpus 1 --network ethernet-1g --step-ms 100", "One GPU communicates with nobody."),
+        (
+            "--gpus 1,2 --alpha-us 50 --gb-per-s 1 --step-ms 100",
+            "Communication shows at 2 GPUs already: the step waits",
+        ),
+        (
+            "--gpus 1,8 --network nvlink+ib-ndr400 --step-ms 1000",
+            "Communication does not show up to 8 GPUs: the step waits",
+        ),
+        (
+            "--gpus 8,16 --network pcie+roce-25 --step-ms 1000 --loader-images-per-second-per-node 5",
+            "The loader decides the speed at 8; 16 GPUs.",
+        ),
+    ] {
+        let outcome = stage.run(&format!("simulate far.toml {words}"));
+        assert_eq!(outcome.code, Some(0), "{words}\n{}", outcome.err);
+        place(&outcome.out, told);
+    }
+}
+
+#[test]
 fn a_run_is_the_measure_of_a_step() {
     let stage = stage();
     leave_run(&stage, 86_567_656);
