@@ -1,4 +1,4 @@
-//! How much memory the ranks of a run ever held.
+//! How much memory the ranks of a run ever held, and how often the system gave them some.
 
 use collectives::{Communicator, Phase};
 
@@ -21,6 +21,17 @@ fn peak_kib(status: &str) -> Option<u64> {
     status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()
 }
 
+/// Pages that the system has given to this process so far; 0 where no kernel tells.
+pub fn page_faults() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    minor_faults(&stat).unwrap_or(0)
+}
+
+/// `minflt` of `/proc/self/stat`: the eighth word after the name, which stands in brackets.
+fn minor_faults(stat: &str) -> Option<u64> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(7)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,6 +40,8 @@ mod tests {
     fn the_peak_is_found_in_the_kernel_s_words() {
         assert_eq!(peak_kib("VmPeak:\t  900 kB\nVmHWM:\t  123456 kB\nVmRSS:\t 1 kB\n"), Some(123_456));
         assert_eq!(peak_kib(""), None);
+        assert_eq!(minor_faults("7 (a) b) S 1 2 3 4 5 6 4711 0 9"), Some(4711));
+        assert!(page_faults() > 10);
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         assert!(peak_kib(&status).is_some_and(|kib| kib > 100));
     }

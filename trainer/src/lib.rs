@@ -3,6 +3,7 @@
 //! [`run::train`] takes a config to its summary. The loop itself is [`training::Training::run`].
 
 pub mod beginning;
+pub mod bench;
 pub mod checkpoint;
 pub mod classification;
 pub mod data_parallel;

@@ -5,7 +5,7 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{eval, export, predict, train};
+use commands::{bench, eval, export, predict, train};
 
 /// Trains vision transformers: one process for each rank, started by `rectify`, by `mpirun`, or alone.
 #[derive(Parser)]
@@ -19,6 +19,9 @@ struct Command {
 enum Action {
     /// Train as a config says.
     Train(train::Arguments),
+    /// Measure how fast a config's steps are, and what holds them back.
+    #[command(after_help = bench::EXAMPLES)]
+    Bench(bench::Arguments),
     /// Score a trained network on a set of images.
     #[command(after_help = eval::EXAMPLES)]
     Eval(eval::Arguments),
@@ -37,6 +40,7 @@ fn long_version() -> &'static str {
 fn main() -> ExitCode {
     let exit = match Command::parse().action {
         Action::Train(arguments) => train::run(&arguments),
+        Action::Bench(arguments) => bench::run(&arguments),
         Action::Eval(arguments) => eval::run(&arguments),
         Action::Predict(arguments) => predict::run(&arguments),
         Action::Export(arguments) => export::run(&arguments),

@@ -141,7 +141,7 @@ fn facts(dataset: &Dataset) -> DataFacts {
 }
 
 /// Gives libtorch this rank's share of the cores, and says how many.
-fn use_threads(config: &plan::Config, world: &World) -> usize {
+pub(crate) fn use_threads(config: &plan::Config, world: &World) -> usize {
     let threads = match config.train.threads {
         0 => (world::cores() / world.local_size.max(1)).max(1),
         threads => threads,
@@ -150,7 +150,7 @@ fn use_threads(config: &plan::Config, world: &World) -> usize {
     threads
 }
 
-fn initial_state(plan: &Plan, communicator: &Arc<dyn Communicator>) -> Result<TrainState, Failure> {
+pub(crate) fn initial_state(plan: &Plan, communicator: &Arc<dyn Communicator>) -> Result<TrainState, Failure> {
     let key = Key::root(plan.config.seed).child(Purpose::Init as u64);
     let model = Model::new(&plan.model, &plan.config.optimizer, key, Device::Cpu)?.with_products_in(products(plan));
     let parameters = model.parameters();
@@ -165,7 +165,7 @@ fn initial_state(plan: &Plan, communicator: &Arc<dyn Communicator>) -> Result<Tr
 }
 
 /// In which kind a run computes matrix products.
-fn products(plan: &Plan) -> Kind {
+pub(crate) fn products(plan: &Plan) -> Kind {
     match plan.config.train.precision {
         Precision::F32 => Kind::Float,
         Precision::Bf16 => Kind::BFloat16,
@@ -173,7 +173,7 @@ fn products(plan: &Plan) -> Kind {
 }
 
 /// Loads the teacher on every rank, and checks that it is the same on all.
-fn load_teacher(plan: &Plan, communicator: &dyn Communicator) -> Result<Option<Teacher>, Failure> {
+pub(crate) fn load_teacher(plan: &Plan, communicator: &dyn Communicator) -> Result<Option<Teacher>, Failure> {
     let teacher = Teacher::load(plan)?;
     if let Some(teacher) = &teacher {
         communicator.all_equal(Phase::new("teacher check"), teacher.model().parameters().hash().as_bytes())?;

@@ -1,5 +1,6 @@
 //! The subcommands of `rectify-trainer`, one file each.
 
+pub mod bench;
 pub mod eval;
 pub mod export;
 pub mod predict;

@@ -39,6 +39,27 @@ pub struct Kept {
     pub elsewhere: u64,
 }
 
+/// A linear map as a matrix product: `rows` vectors an image of `inputs` numbers to `outputs`, `times` in a forward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Product {
+    /// Vectors of one image.
+    pub rows: usize,
+    /// Length of each.
+    pub inputs: usize,
+    /// Length of what becomes of it.
+    pub outputs: usize,
+    /// How many such maps there are.
+    pub times: usize,
+}
+
+impl Product {
+    /// Those of `depth` transformer blocks over `rows` tokens: queries, keys and values, the projection, the two of the MLP.
+    pub(super) fn of_blocks(rows: usize, width: usize, hidden: usize, depth: usize) -> [Product; 4] {
+        [[width, 3 * width], [width, width], [width, hidden], [hidden, width]]
+            .map(|[inputs, outputs]| Product { rows, inputs, outputs, times: depth })
+    }
+}
+
 /// The sizes of a network of some family.
 pub trait Family {
     /// The sides of any input are multiples of it, in pixels.
@@ -52,6 +73,11 @@ pub trait Family {
 
     /// Multiply-adds of the matrix products and convolutions of one forward pass of one image.
     fn multiply_adds(&self, shape: Shape) -> u64;
+
+    /// The linear maps of the blocks, which most of the time should go to; none where a model is not made of them.
+    fn products(&self, _shape: Shape) -> Vec<Product> {
+        Vec::new()
+    }
 
     /// What the forward pass of one image keeps for the backward pass.
     fn kept_for_backward(&self, shape: Shape) -> Kept;

@@ -1,7 +1,7 @@
 //! Swin transformers: their sizes stage by stage, and the arithmetic of what they cost.
 
 use super::family::{by, divides, without};
-use super::{BadModel, Depth, Family, Kept, Shape};
+use super::{BadModel, Depth, Family, Kept, Product, Shape};
 use crate::config;
 
 /// A Swin transformer as timm's `SwinTransformer`.
@@ -168,6 +168,11 @@ impl Family for SwinSpec {
         let merging = |stage: &SwinStage| (stage.tokens() * 2 * stage.width * stage.width) as u64;
         let mergings: u64 = stages[1..].iter().map(merging).sum();
         embedding + blocks + mergings + (self.num_features() * shape.num_classes) as u64
+    }
+
+    fn products(&self, shape: Shape) -> Vec<Product> {
+        let of_stage = |stage: SwinStage| Product::of_blocks(stage.side * stage.side, stage.width, stage.mlp_dim, stage.depth);
+        self.stages(shape.image_size).into_iter().flat_map(of_stage).collect()
     }
 
     fn kept_for_backward(&self, shape: Shape) -> Kept {

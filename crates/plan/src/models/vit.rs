@@ -1,7 +1,7 @@
 //! Plain vision transformers: their sizes, and the arithmetic of what they cost.
 
 use super::family::{by, divides, without};
-use super::{BadModel, Depth, Family, Kept, Shape};
+use super::{BadModel, Depth, Family, Kept, Product, Shape};
 use crate::config::{self, Pool, Positions};
 
 /// A vision transformer as timm's `VisionTransformer`, or `VisionTransformerDistilled` where it is distilled.
@@ -187,6 +187,10 @@ impl Family for VitSpec {
         let mlp = 2 * tokens * dim * hidden;
         let heads = self.num_classifiers() as u64 * dim * shape.num_classes as u64;
         embedding + self.depth as u64 * (projections + attention + mlp) + heads
+    }
+
+    fn products(&self, shape: Shape) -> Vec<Product> {
+        Product::of_blocks(self.num_tokens(shape.image_size), self.embed_dim, self.mlp_dim(), self.depth).into()
     }
 
     fn kept_for_backward(&self, shape: Shape) -> Kept {

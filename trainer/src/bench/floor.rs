@@ -1,0 +1,57 @@
+//! What a step would take if it were nothing but its matrix products, each as fast as libtorch makes it by itself.
+
+use std::time::Instant;
+
+use plan::Plan;
+use plan::models::Product;
+use tch::{Device, Kind, Tensor, no_grad};
+
+/// How often each product is done; the median counts.
+const ROUNDS: usize = 3;
+
+/// The matrix products of a model's blocks by themselves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Floor {
+    /// Floating-point operations a second of these products, forward and for both gradients; a multiply-add counts as two.
+    pub flops_per_second: f64,
+}
+
+impl Floor {
+    /// Does the products of the blocks of a micro-batch, in `kind`, on this rank. Where the model is not made of linear maps,
+    /// one of a thousand rows, inputs and outputs stands for all.
+    pub fn measure(plan: &Plan, kind: Kind) -> Floor {
+        let mut products = plan.model.architecture.family().products(plan.model.shape());
+        let batch = if products.is_empty() { 1 } else { plan.micro_batch };
+        if products.is_empty() {
+            products.push(Product { rows: 1024, inputs: 1024, outputs: 1024, times: 1 });
+        }
+        let (mut operations, mut seconds) = (0.0, 0.0);
+        for Product { rows, inputs, outputs, times } in products {
+            let rows = (rows * batch) as i64;
+            let [inputs, outputs] = [inputs as i64, outputs as i64];
+            let took = no_grad(|| three_products(rows, inputs, outputs, kind));
+            operations += times as f64 * 6.0 * (rows * inputs * outputs) as f64;
+            seconds += times as f64 * took;
+        }
+        Floor { flops_per_second: operations / seconds }
+    }
+}
+
+/// The median seconds of `x·Wᵀ` and of the gradients of x and of W.
+fn three_products(rows: i64, inputs: i64, outputs: i64, kind: Kind) -> f64 {
+    let noise = |shape: [i64; 2]| {
+        let values = Tensor::arange(shape[0] * shape[1], (Kind::Float, Device::Cpu));
+        (values * 0.37).sin().view(shape).to_kind(kind)
+    };
+    let [x, weight, gradient] = [[rows, inputs], [outputs, inputs], [rows, outputs]].map(noise);
+    let mut times = Vec::with_capacity(ROUNDS);
+    for round in 0..=ROUNDS {
+        let begun = Instant::now();
+        drop([x.linear::<&Tensor>(&weight, None), gradient.matmul(&weight), gradient.tr().matmul(&x)]);
+        if round > 0 {
+            times.push(begun.elapsed().as_secs_f64());
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    times[ROUNDS / 2]
+}

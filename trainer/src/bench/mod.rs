@@ -1,0 +1,143 @@
+//! How fast the steps of a config are: rounds of real steps on made images, and what else they could be.
+//!
+//! A step here is the step of training, [`crate::step::Step`], over the ranks of a communicator; only its images are made
+//! once and used again. What a loader delivers is measured by `rectify data bench`.
+
+mod floor;
+mod report;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use collectives::{Communicator, Phase};
+use dataloader::{Mixing, SampleKey};
+use metrics::{Phase as Time, StepClock, StepTimes};
+use plan::Plan;
+use random::{Key, Purpose};
+use tch::{Device, Kind, Tensor};
+use world::World;
+
+use crate::classification::{Classification, ImageBatch};
+use crate::failure::Failure;
+use crate::footprint::{highest_peak_mib, page_faults};
+use crate::loss::Loss;
+use crate::run::{initial_state, load_teacher, products, use_threads};
+use crate::state::TrainState;
+use crate::step::{MicroBatches, Step};
+
+pub use floor::Floor;
+pub use report::{Phases, Report};
+
+/// How long it is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Length {
+    /// Steps before the first that counts, which fill caches and memory.
+    pub warmup_steps: usize,
+    /// Steps of a round.
+    pub steps: usize,
+}
+
+/// Measures `plan` in rounds; rank 0 hands each to `report`, and goes on while that says so.
+///
+/// # Errors
+/// What would end a run as well: a device that is full, a rank that is lost.
+pub fn measure(
+    plan: &Plan,
+    world: &World,
+    communicator: &Arc<dyn Communicator>,
+    length: Length,
+    mut report: impl FnMut(Report) -> bool,
+) -> Result<(), Failure> {
+    let threads = use_threads(&plan.config, world);
+    kernels::memory::keep();
+    let mut state = initial_state(plan, communicator)?;
+    let task = Classification {
+        seed: plan.config.seed,
+        loss: Loss::configured(&plan.config.loss),
+        mixing: Mixing::configured(&plan.config),
+        teacher: load_teacher(plan, &**communicator)?,
+    };
+    let mut step = Step::new(plan, communicator, &task, state.model.parameters())?;
+    let mut images = MadeImages::new(plan, communicator.rank());
+    let mut round = |steps| take_steps(plan, &**communicator, &mut step, &mut state, &mut images, steps);
+    round(length.warmup_steps)?;
+    loop {
+        let Round { steps, seconds, page_faults } = round(length.steps)?;
+        let peak_memory_mib = highest_peak_mib(&**communicator)?;
+        let floor = Floor::measure(plan, products(plan));
+        let measured = Report::new(plan, threads, &steps, seconds, page_faults, peak_memory_mib, floor);
+        let mut go_on = vec![u8::from(communicator.rank() == 0 && report(measured))];
+        communicator.broadcast(Phase::new("another round"), &mut go_on, 0)?;
+        if go_on != [1] {
+            return Ok(());
+        }
+    }
+}
+
+/// What was measured of some steps.
+struct Round {
+    steps: Vec<StepTimes>,
+    /// Of all steps together.
+    seconds: f64,
+    /// Pages that the system gave to this process, in all steps together.
+    page_faults: u64,
+}
+
+fn take_steps(
+    plan: &Plan,
+    communicator: &dyn Communicator,
+    step: &mut Step<'_>,
+    state: &mut TrainState,
+    images: &mut MadeImages,
+    count: usize,
+) -> Result<Round, Failure> {
+    let mut clock = StepClock::new();
+    communicator.barrier(Phase::new("steps that are measured"))?;
+    let (begun, faults) = (Instant::now(), page_faults());
+    let mut steps = Vec::with_capacity(count);
+    for _ in 0..count {
+        // A constant rate, small enough that noise as data does not blow up.
+        step.take(state, images, plan.config.optimizer.learning_rate.min(1e-5), &mut clock)?;
+        steps.push(clock.finish_step());
+    }
+    step.divergence.check(plan)?; // waits for the device
+    let (seconds, faults) = (begun.elapsed().as_secs_f64(), page_faults().saturating_sub(faults));
+    communicator.barrier(Phase::new("steps that are measured"))?;
+    Ok(Round { steps, seconds, page_faults: faults })
+}
+
+/// One micro-batch of noise with labels, handed out again and again.
+struct MadeImages {
+    images: Tensor,
+    labels: Vec<i64>,
+    samples: Vec<SampleKey>,
+}
+
+impl MadeImages {
+    fn new(plan: &Plan, rank: usize) -> MadeImages {
+        let (count, side) = (plan.micro_batch, plan.model.image_size);
+        let mut rng = Key::root(plan.config.seed).child(Purpose::Init as u64).child(rank as u64).rng();
+        let values: Vec<f32> = (0..count * 3 * side * side).map(|_| (4.0 * rng.uniform() - 2.0) as f32).collect();
+        let shape = [count as i64, 3, side as i64, side as i64];
+        MadeImages {
+            images: Tensor::from_slice(&values).view(shape).to_kind(Kind::Float).to_device(Device::Cpu),
+            labels: (0..count).map(|image| (image % plan.facts.num_classes) as i64).collect(),
+            samples: (0..count as u64).map(|position| SampleKey { epoch: 0, position, sample: position }).collect(),
+        }
+    }
+}
+
+impl MicroBatches for MadeImages {
+    fn next<T>(&mut self, work: impl FnOnce(&ImageBatch<'_>) -> T) -> Result<T, Failure> {
+        let images = self.images.shallow_clone();
+        Ok(work(&ImageBatch { images, labels: &self.labels, samples: &self.samples }))
+    }
+}
+
+/// The median seconds of a phase over steps.
+fn median_of(steps: &[StepTimes], phase: Time) -> f64 {
+    let mut seconds: Vec<f64> =
+        steps.iter().map(|step| step.phase(phase).map_or(0.0, |time| time.as_secs_f64())).collect();
+    seconds.sort_by(f64::total_cmp);
+    seconds.get(seconds.len() / 2).copied().unwrap_or(0.0)
+}
