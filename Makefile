@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-all lint fmt doc bench-loader clean
+.PHONY: help setup build demo test test-all lint fmt doc bench-loader bench-step bench-allreduce clean
 
 # rustup's folder first: setup may have just made it, and no shell has been told yet.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
@@ -48,6 +48,12 @@ doc: setup ## Build the API documentation into target/doc
 
 bench-loader: build ## Compare the loader with its peers on a folder of JPEGs (DATA=DIR; else on images made for it)
 	bench/loader.py $(DATA) $(ARGS)
+
+bench-step: build ## Compare the training step with timm on PyTorch, eager and compiled (ARGS="--cases … --rounds …")
+	bench/step.py $(ARGS)
+
+bench-allreduce: build ## Compare two ranks with DistributedDataParallel over gloo, and with what could be (ARGS="--cases … --rounds …")
+	bench/allreduce.py $(ARGS)
 
 clean: ## Remove what was built (libtorch stays in the cache, runs and data where they are)
 	rm -rf target

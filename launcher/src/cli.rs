@@ -84,6 +84,13 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Measure how fast a config's steps are, and what holds them back (likewise).
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Words for rectify-trainer.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Write a checkpoint's weights as a safetensors file that timm loads (likewise).
     #[command(disable_help_flag = true)]
     Export {

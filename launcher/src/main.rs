@@ -45,6 +45,7 @@ fn run(cli: Cli) -> Result<(), Ending> {
         Command::Sweep(arguments) => sweep::sweep(&arguments),
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Eval { arguments } => handing::eval(&arguments),
+        Command::Bench { arguments } => handing::to_trainer("bench", &arguments),
         Command::Predict { arguments } => handing::to_trainer("predict", &arguments),
         Command::Export { arguments } => handing::to_trainer("export", &arguments),
         Command::Simulate(arguments) => simulate::simulate(&arguments),

@@ -91,9 +91,8 @@ fn to_json(report: &Report) -> String {
 fn to_text(report: &Report) -> String {
     let phases = &report.phases;
     let total = phases.loader + phases.forward + phases.backward + phases.all_reduce + phases.optimizer;
-    let row = |name: &str, seconds: f64| {
-        format!("  {name:<22}{:9.1} ms  {:5.1} %", 1e3 * seconds, 100.0 * seconds / total)
-    };
+    let row =
+        |name: &str, seconds: f64| format!("  {name:<22}{:9.1} ms  {:5.1} %", 1e3 * seconds, 100.0 * seconds / total);
     let memory = report.peak_memory_mib.map_or_else(|| "unknown".to_owned(), |mib| format!("{mib:.0} MiB"));
     let ranks = if report.world_size == 1 { String::new() } else { format!(" on each of {} ranks", report.world_size) };
     [

@@ -55,8 +55,12 @@ pub struct Product {
 impl Product {
     /// Those of `depth` transformer blocks over `rows` tokens: queries, keys and values, the projection, the two of the MLP.
     pub(super) fn of_blocks(rows: usize, width: usize, hidden: usize, depth: usize) -> [Product; 4] {
-        [[width, 3 * width], [width, width], [width, hidden], [hidden, width]]
-            .map(|[inputs, outputs]| Product { rows, inputs, outputs, times: depth })
+        [[width, 3 * width], [width, width], [width, hidden], [hidden, width]].map(|[inputs, outputs]| Product {
+            rows,
+            inputs,
+            outputs,
+            times: depth,
+        })
     }
 }
 

@@ -171,7 +171,8 @@ impl Family for SwinSpec {
     }
 
     fn products(&self, shape: Shape) -> Vec<Product> {
-        let of_stage = |stage: SwinStage| Product::of_blocks(stage.side * stage.side, stage.width, stage.mlp_dim, stage.depth);
+        let of_stage =
+            |stage: SwinStage| Product::of_blocks(stage.side * stage.side, stage.width, stage.mlp_dim, stage.depth);
         self.stages(shape.image_size).into_iter().flat_map(of_stage).collect()
     }
 

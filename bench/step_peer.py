@@ -1,0 +1,111 @@
+"""A peer of the training step: timm's model in PyTorch, eager, compiled, or eager on two ranks of DistributedDataParallel over gloo.
+
+Measures a round for every line of standard input; figures are those of one rank.
+"""
+
+import argparse
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+
+import timm
+import torch
+
+
+class CRReLU(torch.nn.Module):
+    """max(0, x) + ε·x·e^(−x²/2) with a learned ε, composed of PyTorch's operations."""
+
+    def __init__(self):
+        super().__init__()
+        self.epsilon = torch.nn.Parameter(torch.tensor([0.01]))
+
+    def forward(self, x):
+        return torch.relu(x) + self.epsilon * x * torch.exp(-x * x / 2)
+
+
+def peak_mib():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+
+
+def join():
+    """Two ranks: this process is rank 0 unless it was started by one, which it starts otherwise."""
+    rank, port = int(os.environ.get("RANK", 0)), os.environ.get("MASTER_PORT")
+    if rank == 0:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        environment = {**os.environ, "RANK": "1", "MASTER_PORT": port}
+        subprocess.Popen([sys.executable, *sys.argv], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    return rank
+
+
+def lines(rank, shared):
+    """The lines of standard input, of rank 0 for all ranks."""
+    while True:
+        line = torch.tensor([1 if rank == 0 and sys.stdin.readline() else 0])
+        if shared:
+            torch.distributed.broadcast(line, 0)
+        if not line.item():
+            return
+        yield
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("how", choices=["eager", "compile", "ddp-gloo"])
+    for name in ("model", "precision", "activation"):
+        parser.add_argument(f"--{name}", required=True)
+    for name in ("batch", "threads", "steps"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    rank = join() if arguments.how == "ddp-gloo" else 0
+    model = timm.create_model(arguments.model)
+    if arguments.activation == "crrelu":
+        for module in list(model.modules()):
+            if isinstance(getattr(module, "act", None), torch.nn.GELU):
+                module.act = CRReLU()
+    if arguments.how == "ddp-gloo":
+        model = torch.nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0.05)
+    images = torch.rand(arguments.batch, 3, 224, 224) * 4 - 2
+    labels = torch.arange(arguments.batch) % 1000
+    half = torch.autocast("cpu", torch.bfloat16, enabled=arguments.precision == "bf16")
+
+    def loss_of(images):
+        with half:
+            logits = model(images)
+        return torch.nn.functional.cross_entropy(logits.float(), labels)
+
+    loss_of = torch.compile(loss_of) if arguments.how == "compile" else loss_of
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        loss_of(images).backward()
+        optimizer.step()
+
+    for _ in range(3):
+        step()
+    for _ in lines(rank, arguments.how == "ddp-gloo"):
+        faults, begun = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.perf_counter()
+        for _ in range(arguments.steps):
+            step()
+        seconds = time.perf_counter() - begun
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+        figures = {
+            "images_per_second": arguments.steps * arguments.batch / seconds,
+            "peak_memory_mib": peak_mib(),
+            "page_faults_per_step": faults / arguments.steps,
+        }
+        if rank == 0:
+            print(json.dumps(figures), flush=True)
+
+
+main()
