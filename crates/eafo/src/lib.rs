@@ -20,6 +20,7 @@ mod error;
 pub mod formula;
 pub mod function;
 pub mod jet;
+pub mod layers;
 pub mod pieces;
 pub mod quadrature;
 pub mod rank;
