@@ -7,7 +7,7 @@ mod warp;
 
 pub use activation::{Corrected, FirstOrder, table_error, tabulate};
 pub use branch::Branch;
-pub use search::{Derivation, Sign, derive};
+pub use search::{Derivation, Sign, derive, derive_with_step, entropy_at};
 pub use warp::{Warp, Warped};
 
 use crate::EafoError;

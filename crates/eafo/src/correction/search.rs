@@ -23,7 +23,7 @@ pub struct Derivation<'a> {
     pub after: Entropy,
     /// The sign, measured.
     pub sign: Sign,
-    /// The largest first-order step that is as monotone as the function, if it is smaller than `step`; else `step`.
+    /// `step`, or the nearest with which the first-order form is as monotone as the function.
     pub first_order_step: f64,
     /// The entropy with the first-order form at that step.
     pub first_order: Entropy,
@@ -87,6 +87,30 @@ pub fn derive<'a>(
     measure(correction, step)
 }
 
+/// As [`derive`] on the widest interval, or the one that is asked for, but with this step, of either sign.
+///
+/// # Errors
+/// As [`derive`]; [`EafoError::Parameter`] for a step that leaves no inverse.
+pub fn derive_with_step<'a>(
+    function: &'a Function,
+    density: &'a dyn Density,
+    interval: Option<(f64, f64)>,
+    step: f64,
+) -> Result<Derivation<'a>, EafoError> {
+    if let Some(interval) = interval {
+        Correction::new(function, density, interval, 0.0)?;
+        Correction::require_inverse(function, density, interval)?;
+    }
+    let interval = interval.unwrap_or_else(|| bulk(density, TAILS[0]));
+    let correction = Correction::new(function, density, interval, TAPERS[0] * density.deviation())?;
+    let (least, most) = correction.steps();
+    if !(step > least && step < most) {
+        let reason = format!("leaves no inverse; it must be between {least} and {most}");
+        return Err(EafoError::Parameter { of: "correction".to_owned(), parameter: "step", value: step, reason });
+    }
+    measure(correction, step)
+}
+
 /// The interval without this much of the mass on either side; an end of the support that is finite is kept.
 fn bulk(density: &dyn Density, tail: f64) -> (f64, f64) {
     let (low, high) = density.support();
@@ -96,6 +120,14 @@ fn bulk(density: &dyn Density, tail: f64) -> (f64, f64) {
 
 fn entropy(correction: &Correction<'_>, step: f64, tolerance: Tolerance) -> Result<Entropy, EafoError> {
     Output::new(correction.function(), &Warped(Warp::new(correction, step))).entropy(tolerance)
+}
+
+/// The entropy of the output of the exact corrected activation with a step that leaves an inverse, to about 1e-6.
+///
+/// # Errors
+/// [`EafoError::Integral`].
+pub fn entropy_at(correction: &Correction<'_>, step: f64) -> Result<Entropy, EafoError> {
+    entropy(correction, step, ROUGH)
 }
 
 /// The step of the least entropy, and that entropy: a scan, then golden section around its best.
@@ -125,13 +157,14 @@ fn measure(correction: Correction<'_>, step: f64) -> Result<Derivation<'_>, Eafo
     let before = Output::new(correction.function(), &Plain(correction.density())).entropy(FINE)?;
     let after = entropy(&correction, step, FINE)?;
     let small = 0.02 * most.min(-least);
-    let small = if step > 0.0 && small.is_finite() { small } else { 0.0 };
+    let small = if step != 0.0 && small.is_finite() { small } else { 0.0 };
     let sign = Sign {
         step: small,
         along: entropy(&correction, small, FINE)?.mixed(),
         against: entropy(&correction, -small, FINE)?.mixed(),
     };
-    let first_order_step = step.min(correction.first_order_steps().1 * WITHIN);
+    let (lowest, highest) = correction.first_order_steps();
+    let first_order_step = step.clamp(lowest * WITHIN, highest * WITHIN);
     let first = FirstOrder(Warp::new(&correction, first_order_step));
     let plain = Plain(correction.density());
     let first_order = Output::new(&first, &plain).entropy(ROUGH)?;

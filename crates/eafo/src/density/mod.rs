@@ -13,7 +13,7 @@ pub use kernel::Kernel;
 pub use mixture::Mixture;
 pub(crate) use mixture::log_sum;
 pub use polygon::Polygon;
-pub use text::{NAMES, parse, read_samples};
+pub use text::{NAMES, parse, parse_mixture, read_samples};
 pub(crate) use text::{numbers, split};
 
 use crate::EafoError;

@@ -42,7 +42,7 @@ pub fn parse(text: &str) -> Result<Box<dyn Density>, EafoError> {
         });
     };
     match *name {
-        "mixture" => mixture(text, inside),
+        "mixture" => Ok(Box::new(mixture(text, inside)?)),
         "kde" => {
             let path = file(text, inside)?;
             Ok(Box::new(Kernel::from_samples(path, &read_samples(Path::new(path))?)?))
@@ -77,7 +77,7 @@ fn scaled(text: &str, name: &str, written: &str, numbers: &[f64]) -> Result<Box<
     Ok(Box::new(law))
 }
 
-fn mixture(text: &str, inside: Option<&str>) -> Result<Box<dyn Density>, EafoError> {
+fn mixture(text: &str, inside: Option<&str>) -> Result<Mixture, EafoError> {
     let wrong = |part: &str| EafoError::Text {
         text: text.to_owned(),
         reason: format!(
@@ -93,7 +93,21 @@ fn mixture(text: &str, inside: Option<&str>) -> Result<Box<dyn Density>, EafoErr
             _ => return Err(wrong(part.trim())),
         }
     }
-    Ok(Box::new(Mixture::new(&parts)?))
+    Mixture::new(&parts)
+}
+
+/// The mixture of a text, whose parts are classes to some callers.
+///
+/// # Errors
+/// As [`parse`]; [`EafoError::Text`] for any other density.
+pub fn parse_mixture(text: &str) -> Result<Mixture, EafoError> {
+    match split(text)? {
+        (name, inside) if name.eq_ignore_ascii_case("mixture") => mixture(text, inside),
+        _ => {
+            let reason = "it is no mixture; write mixture(0.5: -1, 1; 0.5: 1, 1), a part a class".to_owned();
+            Err(EafoError::Text { text: text.to_owned(), reason })
+        }
+    }
 }
 
 /// Name and what stands in parentheses.
