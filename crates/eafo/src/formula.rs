@@ -96,9 +96,11 @@ pub fn formula(function: &Function, density: &dyn Density) -> Option<String> {
     let inverse = inverse(function)?;
     let law = scaled(density)?;
     let (p, score) = score(&law)?;
+    // Two signs that cancel are not written.
+    let against = score.strip_prefix('−').map_or_else(|| format!("−({score})"), str::to_owned);
     let eta = match (inverse.bend, inverse.slope) {
-        ("0", "1") => format!("−p(y)·({score})"),
-        ("0", slope) => format!("−p(y)·({score})·({slope})"),
+        ("0", "1") => format!("p(y)·{against}"),
+        ("0", slope) => format!("p(y)·{against}·({slope})"),
         (bend, slope) => format!("−p(y)·[{bend} + ({score})·{}]", in_parentheses(slope)),
     };
     Some(format!("η(x) = {eta}, where y = {} ({}) and {p}", inverse.inverse, inverse.domain))
@@ -171,7 +173,7 @@ mod tests {
         let of = |name: &str, density: &str| formula(&Function::parse(name).unwrap(), parse(density).unwrap().as_ref());
         assert_eq!(
             of("relu", "gaussian").unwrap(),
-            "η(x) = −p(y)·(−y), where y = x (x > 0) and p(y) is the density gaussian"
+            "η(x) = p(y)·y, where y = x (x > 0) and p(y) is the density gaussian"
         );
         assert_eq!(
             of("softplus", "gaussian(1, 2)").unwrap(),

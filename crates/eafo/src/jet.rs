@@ -158,9 +158,11 @@ impl Mul<f64> for Jet {
 mod tests {
     use super::*;
 
+    type Named = (&'static str, fn(Jet) -> Jet);
+
     #[test]
     fn every_rule_agrees_with_differences() {
-        let functions: [(&str, fn(Jet) -> Jet); 12] = [
+        let functions: [Named; 12] = [
             ("exp", Jet::exp),
             ("exp_m1", Jet::exp_m1),
             ("ln", |x| (x * x + 1.0).ln()),

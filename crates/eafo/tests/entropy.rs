@@ -153,7 +153,7 @@ fn atoms_are_told_apart() {
     assert!((both.atoms[0].mass - both.atoms[1].mass).abs() < 1e-12);
 }
 
-/// The figures of paper.md's sign question, which have two decimals more here (mpmath).
+/// The figures on which the question of ε's sign rests, with a half-normal input (docs/eafo.md).
 #[test]
 fn both_signs_of_epsilon_have_the_figures_that_the_sign_question_rests_on() {
     for (epsilon, expected) in [(-0.1, 0.688), (0.0, 0.7258), (0.01, 0.7293), (0.1, 0.759)] {

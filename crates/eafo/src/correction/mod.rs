@@ -13,7 +13,7 @@ pub use warp::{Warp, Warped};
 use crate::EafoError;
 use crate::density::Density;
 use crate::function::{Function, Map};
-use crate::pieces::{Direction, pieces};
+use crate::pieces::{Direction, Piece, pieces};
 
 /// More places than this where the density's slope jumps leave nothing to correct between them.
 const MOST_KINKS: usize = 16;
@@ -107,7 +107,8 @@ impl<'a> Correction<'a> {
             );
             return refuse(flat.low.max(low), reason);
         }
-        for pair in pieces.windows(2).filter(|pair| pair[0].direction != pair[1].direction && inside(pair[1].low)) {
+        let turns = |pair: &&[Piece]| pair[0].direction != pair[1].direction && inside(pair[1].low);
+        if let Some(pair) = pieces.windows(2).find(turns) {
             let reason = format!("it turns there; choose an interval on one side of it, not [{low}, {high}]");
             return refuse(pair[1].low, reason);
         }

@@ -15,7 +15,7 @@ const POINTS: usize = 480;
 pub fn derivation(found: &Derivation<'_>) -> anyhow::Result<Page> {
     let correction = &found.correction;
     let heading = format!(
-        "{} on {}  ·  step {:.3}  ·  entropy {:.4} → {:.4} nats",
+        "{} on {}  ·  step {:.3}  ·  entropy {:.4} nats before, {:.4} after",
         correction.function().name(),
         correction.density().name(),
         found.step,

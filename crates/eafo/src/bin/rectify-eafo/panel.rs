@@ -171,11 +171,12 @@ impl Panel {
     }
 
     fn y_range(&self) -> Range<f64> {
-        let (low, high) = bounds(self.points().map(|point| point.1));
+        let most = self.y_most.clone().unwrap_or(f64::NEG_INFINITY..f64::INFINITY);
+        let shown = self.points().map(|point| point.1).filter(|y| (most.start..=most.end).contains(y));
+        let (low, high) = bounds(shown);
         let low = if self.with_zero { low.min(0.0) } else { low };
         let room = if high > low { 0.05 * (high - low) } else { 0.5 * high.abs().max(1e-3) };
         let floor = if self.with_zero && low == 0.0 { 0.0 } else { low - room };
-        let most = self.y_most.clone().unwrap_or(f64::NEG_INFINITY..f64::INFINITY);
         floor.max(most.start)..(high + room).min(most.end)
     }
 
@@ -187,10 +188,21 @@ impl Panel {
     }
 }
 
-/// The points of a line, with gaps where it leaves the range.
+/// The points of a line, cut off where it leaves the range, with gaps for what lies outside.
 fn clipped(points: &[(f64, f64)], range: &Range<f64>) -> Vec<(f64, f64)> {
     let within = |y: f64| (range.start..=range.end).contains(&y);
-    points.iter().map(|&(x, y)| (x, if within(y) { y } else { f64::NAN })).collect()
+    let mut line = Vec::new();
+    for (i, &(x, y)) in points.iter().enumerate() {
+        if let Some(&(x0, y0)) = i.checked_sub(1).and_then(|before| points.get(before))
+            && within(y0) != within(y)
+            && (y0 - y).is_finite()
+        {
+            let border = if y0.max(y) > range.end { range.end } else { range.start };
+            line.push((x0 + (x - x0) * (border - y0) / (y - y0), border));
+        }
+        line.push((x, if within(y) { y } else { f64::NAN }));
+    }
+    line
 }
 
 fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {

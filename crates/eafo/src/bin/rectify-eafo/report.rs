@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, Table, presets};
 /// A table with its first column to the left and the others to the right.
 pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header.to_vec()).add_rows(rows);
+    table.load_preset(presets::UTF8_FULL_CONDENSED).set_header(header.to_vec()).add_rows(rows);
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -22,7 +22,8 @@ pub fn number(value: Option<f64>) -> String {
 
 /// A share in percent, or a dash.
 pub fn percent(value: Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |value| format!("{:.2} %", 100.0 * value))
+    // An empty sum is −0.
+    value.map_or_else(|| "–".to_owned(), |value| format!("{:.2} %", 100.0 * value + 0.0).replace("-0.00", "0.00"))
 }
 
 /// Makes a folder with its parents.
