@@ -26,15 +26,36 @@ BATCH = 2
 KEPT_LOGITS, KEPT_GRADIENTS = 16, 8  # how many values are stored beside the norm of all
 
 
-class CRReLU(nn.Module):
-    """max(0, x) + e * x * exp(-x^2 / 2), composed from PyTorch's own operations."""
+class Corrected(nn.Module):
+    """f(x) + e * x * exp(-x^2 / 2) for a function f of PyTorch's, composed from its own operations."""
 
-    def __init__(self):
+    def __init__(self, base):
         super().__init__()
+        self.base = base
         self.epsilon = nn.Parameter(torch.full((1,), 0.01))
 
     def forward(self, x):
-        return torch.relu(x) + self.epsilon * x * torch.exp(-x * x / 2)
+        return self.base(x) + self.epsilon * x * torch.exp(-x * x / 2)
+
+
+class CRReLU(Corrected):
+    def __init__(self):
+        super().__init__(nn.functional.relu)
+
+
+class CRGELU(Corrected):
+    def __init__(self):
+        super().__init__(nn.functional.gelu)
+
+
+class CRSiLU(Corrected):
+    def __init__(self):
+        super().__init__(nn.functional.silu)
+
+
+class CRMish(Corrected):
+    def __init__(self):
+        super().__init__(nn.functional.mish)
 
 
 ACTIVATIONS = {
@@ -48,6 +69,9 @@ ACTIVATIONS = {
     "silu": nn.SiLU,
     "mish": nn.Mish,
     "starrelu": StarReLU,
+    "crgelu": CRGELU,
+    "crsilu": CRSiLU,
+    "crmish": CRMish,
 }
 
 

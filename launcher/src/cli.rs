@@ -112,6 +112,13 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Derive and rank activations by entropy (hands over to rectify-eafo; see `rectify eafo --help`).
+    #[command(disable_help_flag = true)]
+    Eafo {
+        /// Words for rectify-eafo.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Run a command that ends with the launcher.
     #[command(name = crate::guard::KEEPER, hide = true)]
     Keep(Kept),

@@ -54,6 +54,7 @@ fn run(cli: Cli) -> Result<(), Ending> {
             Ok(())
         }
         Command::Data { arguments } => handing::hand_over(tools::DATA, &arguments),
+        Command::Eafo { arguments } => handing::hand_over(tools::EAFO, &arguments),
         Command::Keep(kept) => match guard::keep(kept.parent, &kept.words)? {
             0 => Ok(()),
             code => Err(Ending::said(code)),

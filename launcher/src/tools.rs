@@ -20,6 +20,8 @@ pub struct Tool {
 pub const TRAINER: Tool = Tool { name: "rectify-trainer", variable: "RECTIFY_TRAINER" };
 /// Looks after data sets.
 pub const DATA: Tool = Tool { name: "rectify-data", variable: "RECTIFY_DATA" };
+/// Searches activations by entropy.
+pub const EAFO: Tool = Tool { name: "rectify-eafo", variable: "RECTIFY_EAFO" };
 
 /// A binary is nowhere.
 #[derive(Debug, thiserror::Error)]

@@ -33,6 +33,7 @@ pub const CRATES: &[Place] = &[
     Place { name: "world", folder: "crates/world", layer: 0, never: LIBTORCH_OR_MPI },
     Place { name: "dataloader", folder: "dataloader", layer: 2, never: LIBTORCH_OR_MPI },
     Place { name: "kernels", folder: "crates/kernels", layer: 1, never: &["mpi", "mpi-sys"] },
+    Place { name: "eafo", folder: "crates/eafo", layer: 1, never: LIBTORCH_OR_MPI },
     Place { name: "plan", folder: "crates/plan", layer: 1, never: LIBTORCH_OR_MPI },
     Place { name: "collectives", folder: "crates/collectives", layer: 2, never: LIBTORCH },
     Place { name: "models", folder: "crates/models", layer: 2, never: &["mpi", "mpi-sys"] },

@@ -23,6 +23,12 @@ pub enum Activation {
     Mish,
     /// `scale·max(0, x)² + bias` as timm's `StarReLU`; both are learnable.
     StarRelu,
+    /// GELU with the correction of CRReLU, `x·Φ(x) + ε·x·e^(−x²/2)`; ε is learnable.
+    CrGelu,
+    /// SiLU with the correction of CRReLU, `x·σ(x) + ε·x·e^(−x²/2)` (the authors' CRSwish); ε is learnable.
+    CrSilu,
+    /// Mish with the correction of CRReLU, `x·tanh(ln(1 + e^x)) + ε·x·e^(−x²/2)`; ε is learnable.
+    CrMish,
 }
 
 /// One parameter of an activation.
@@ -52,7 +58,7 @@ pub struct UnknownActivation {
 
 impl Activation {
     /// Every activation, in the order of the catalogue.
-    pub const ALL: [Activation; 10] = [
+    pub const ALL: [Activation; 13] = [
         Activation::Identity,
         Activation::Relu,
         Activation::CrRelu,
@@ -63,6 +69,9 @@ impl Activation {
         Activation::Silu,
         Activation::Mish,
         Activation::StarRelu,
+        Activation::CrGelu,
+        Activation::CrSilu,
+        Activation::CrMish,
     ];
 
     /// Its name in configs and tables: lower case, without separators.
@@ -78,13 +87,16 @@ impl Activation {
             Activation::Silu => "silu",
             Activation::Mish => "mish",
             Activation::StarRelu => "starrelu",
+            Activation::CrGelu => "crgelu",
+            Activation::CrSilu => "crsilu",
+            Activation::CrMish => "crmish",
         }
     }
 
     /// Its parameters, in the order in which [`Activation::f`] takes their values.
     pub const fn parameters(self) -> &'static [Parameter] {
         match self {
-            Activation::CrRelu => {
+            Activation::CrRelu | Activation::CrGelu | Activation::CrSilu | Activation::CrMish => {
                 &[Parameter { name: "epsilon", initial: 0.01, learnable: true, min: -100.0, max: 100.0 }]
             }
             Activation::PRelu => {
@@ -109,7 +121,13 @@ impl Activation {
     /// Where the function or its first derivative jumps; finite differences mean nothing next to these points.
     pub const fn kinks(self) -> &'static [f64] {
         match self {
-            Activation::Identity | Activation::Gelu | Activation::Silu | Activation::Mish => &[],
+            Activation::Identity
+            | Activation::Gelu
+            | Activation::Silu
+            | Activation::Mish
+            | Activation::CrGelu
+            | Activation::CrSilu
+            | Activation::CrMish => &[],
             Activation::Relu
             | Activation::CrRelu
             | Activation::PRelu
@@ -167,6 +185,7 @@ mod tests {
         }
         assert_eq!(Activation::find("CRReLU"), Ok(Activation::CrRelu));
         assert_eq!(Activation::find("star_relu"), Ok(Activation::StarRelu));
+        assert_eq!(Activation::find("CRGELU"), Ok(Activation::CrGelu));
     }
 
     #[test]

@@ -40,6 +40,9 @@ impl Activation {
             Activation::Silu => at_infinity(x, [0.0, x]).unwrap_or_else(|| x * sigmoid(x)),
             Activation::Mish => at_infinity(x, [0.0, x]).unwrap_or_else(|| x * softplus(x).tanh()),
             Activation::StarRelu => values[0] * relu(x) * relu(x) + values[1],
+            Activation::CrGelu => Activation::Gelu.f(x, &[]) + values[0] * bump(x),
+            Activation::CrSilu => Activation::Silu.f(x, &[]) + values[0] * bump(x),
+            Activation::CrMish => Activation::Mish.f(x, &[]) + values[0] * bump(x),
         }
     }
 
@@ -63,6 +66,9 @@ impl Activation {
                 t + x * (1.0 - t * t) * s
             }),
             Activation::StarRelu => 2.0 * values[0] * relu(x),
+            Activation::CrGelu => Activation::Gelu.df(x, &[]) + values[0] * dbump(x),
+            Activation::CrSilu => Activation::Silu.df(x, &[]) + values[0] * dbump(x),
+            Activation::CrMish => Activation::Mish.df(x, &[]) + values[0] * dbump(x),
         }
     }
 
@@ -87,6 +93,9 @@ impl Activation {
                 2.0 * dt + x * d2t
             }),
             Activation::StarRelu => 2.0 * values[0] * step(x),
+            Activation::CrGelu => Activation::Gelu.d2f(x, &[]) + values[0] * d2bump(x),
+            Activation::CrSilu => Activation::Silu.d2f(x, &[]) + values[0] * d2bump(x),
+            Activation::CrMish => Activation::Mish.d2f(x, &[]) + values[0] * d2bump(x),
         }
     }
 
@@ -97,7 +106,7 @@ impl Activation {
     pub fn df_dparameter(self, index: usize, x: f64, values: &[f64]) -> f64 {
         self.check(values);
         match (self, index) {
-            (Activation::CrRelu, 0) => bump(x),
+            (Activation::CrRelu | Activation::CrGelu | Activation::CrSilu | Activation::CrMish, 0) => bump(x),
             (Activation::PRelu, 0) => pass_nan(x, if x > 0.0 { 0.0 } else { x }),
             (Activation::Elu, 0) => pass_nan(x, if x > 0.0 { 0.0 } else { x.exp_m1() }),
             (Activation::Celu, 0) => {
@@ -135,7 +144,7 @@ fn step(x: f64) -> f64 {
     pass_nan(x, if x > 0.0 { 1.0 } else { 0.0 })
 }
 
-/// `x·e^(−x²/2)`, the correction of CRReLU.
+/// `x·e^(−x²/2)`, the correction of CRReLU and of its relatives.
 fn bump(x: f64) -> f64 {
     at_infinity(x, [0.0, 0.0]).unwrap_or_else(|| x * (-0.5 * x * x).exp())
 }

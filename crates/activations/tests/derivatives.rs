@@ -69,6 +69,9 @@ fn values_agree_with_known_ones() {
         (Activation::Mish, 1.0, 0.8650983882673103),
         (Activation::PRelu, -2.0, -0.5),
         (Activation::StarRelu, 3.0, 9.0),
+        (Activation::CrGelu, 1.0, 0.8413447460685429 + 0.006065306597126334),
+        (Activation::CrSilu, -2.0, -0.23840584404423512 - 0.002706705664732254),
+        (Activation::CrMish, 1.0, 0.8650983882673103 + 0.006065306597126334),
     ];
     for (activation, x, expected) in known {
         let got = activation.f(x, &activation.initial_values());

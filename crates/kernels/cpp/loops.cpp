@@ -115,22 +115,6 @@ struct Relu {
   static constexpr int PARAMETERS = 0;
 };
 
-struct CrRelu {
-  template <class T> static T value(T x, const T* p) {
-    T within = near(x);
-    return relu(x) + p[0] * (within * gauss(within));
-  }
-  template <class T> static T slope(T x, const T* p, T* dp) {
-    T within = near(x), bell = gauss(within);
-    bool far = within != x;
-    dp[0] = within * bell;
-    T dbump = (1 - within * within) * bell;
-    dbump = far && x == x ? (T)0 : dbump;
-    return step(x) + p[0] * dbump;
-  }
-  static constexpr int PARAMETERS = 1;
-};
-
 struct PRelu {
   template <class T> static T value(T x, const T* p) {
     T below = p[0] * x;
@@ -201,6 +185,28 @@ struct StarRelu {
   }
   static constexpr int PARAMETERS = 2;
 };
+
+// Base(x) + ε·x·e^(−x²/2).
+template <class Base> struct Corrected {
+  template <class T> static T value(T x, const T* p) {
+    T within = near(x);
+    return Base::value(x, p) + p[0] * (within * gauss(within));
+  }
+  template <class T> static T slope(T x, const T* p, T* dp) {
+    T within = near(x), bell = gauss(within);
+    bool far = within != x;
+    T dbump = (1 - within * within) * bell;
+    dbump = far && x == x ? (T)0 : dbump;
+    T slope = Base::slope(x, p, dp) + p[0] * dbump;
+    dp[0] = within * bell;
+    return slope;
+  }
+  static constexpr int PARAMETERS = 1;
+};
+using CrRelu = Corrected<Relu>;
+using CrGelu = Corrected<Gelu>;
+using CrSilu = Corrected<Silu>;
+using CrMish = Corrected<Mish>;
 
 // --- Loops ---------------------------------------------------------------------------------------------------------------
 
@@ -288,7 +294,8 @@ void backward(const void* x_, const void* bias_, const void* dy_, void* dx_, Ran
 #define OF_FORMULAS(pass)                                                                                          \
   {                                                                                                                \
     OF_STORAGES(pass, Relu), OF_STORAGES(pass, CrRelu), OF_STORAGES(pass, PRelu), OF_STORAGES(pass, Gelu),         \
-        OF_STORAGES(pass, Silu), OF_STORAGES(pass, Mish), OF_STORAGES(pass, StarRelu)                              \
+        OF_STORAGES(pass, Silu), OF_STORAGES(pass, Mish), OF_STORAGES(pass, StarRelu), OF_STORAGES(pass, CrGelu),  \
+        OF_STORAGES(pass, CrSilu), OF_STORAGES(pass, CrMish)                                                       \
   }
 
 }  // namespace

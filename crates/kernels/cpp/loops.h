@@ -9,8 +9,8 @@ namespace rectify {
 enum class Storage : int { F32, F64, BF16, F16 };
 
 // Those that have loops of their own, in the order of `Fused` in activation.rs.
-enum class Formula : int { Relu, CrRelu, PRelu, Gelu, Silu, Mish, StarRelu };
-constexpr int FORMULAS = 7;
+enum class Formula : int { Relu, CrRelu, PRelu, Gelu, Silu, Mish, StarRelu, CrGelu, CrSilu, CrMish };
+constexpr int FORMULAS = 10;
 constexpr int MAX_PARAMETERS = 2;
 
 // The elements [begin, end) of a contiguous tensor whose last dimension has `columns` elements.

@@ -28,6 +28,12 @@ pub enum Fused {
     Mish,
     /// `scale·max(0, x)² + bias`.
     StarRelu,
+    /// GELU and `ε·x·e^(−x²/2)`.
+    CrGelu,
+    /// SiLU and `ε·x·e^(−x²/2)`.
+    CrSilu,
+    /// Mish and `ε·x·e^(−x²/2)`.
+    CrMish,
 }
 
 /// A parameter of a formula.
@@ -41,8 +47,18 @@ pub enum Scalar<'a> {
 
 impl Fused {
     /// All of them.
-    pub const ALL: [Fused; 7] =
-        [Fused::Relu, Fused::CrRelu, Fused::PRelu, Fused::Gelu, Fused::Silu, Fused::Mish, Fused::StarRelu];
+    pub const ALL: [Fused; 10] = [
+        Fused::Relu,
+        Fused::CrRelu,
+        Fused::PRelu,
+        Fused::Gelu,
+        Fused::Silu,
+        Fused::Mish,
+        Fused::StarRelu,
+        Fused::CrGelu,
+        Fused::CrSilu,
+        Fused::CrMish,
+    ];
 
     /// The loops of an activation of the catalogue, where it has some.
     pub fn of(formula: Activation) -> Option<Fused> {
@@ -59,6 +75,9 @@ impl Fused {
             Fused::Silu => Activation::Silu,
             Fused::Mish => Activation::Mish,
             Fused::StarRelu => Activation::StarRelu,
+            Fused::CrGelu => Activation::CrGelu,
+            Fused::CrSilu => Activation::CrSilu,
+            Fused::CrMish => Activation::CrMish,
         }
     }
 

@@ -67,6 +67,6 @@ fn copies(activation: Activation) -> u64 {
         Activation::Elu | Activation::Celu | Activation::PRelu => 1,
         Activation::StarRelu => 2,
         // The input, its slope there and ε's own.
-        Activation::CrRelu => 3,
+        Activation::CrRelu | Activation::CrGelu | Activation::CrSilu | Activation::CrMish => 3,
     }
 }

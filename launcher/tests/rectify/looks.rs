@@ -99,6 +99,14 @@ fn data_words_go_to_the_data_tool() {
 }
 
 #[test]
+fn eafo_words_go_to_the_search_tool() {
+    let stage = Stage::new("exit 0");
+    stage.script("eafo-tool", "#!/bin/sh\necho \"$@\"\nexit 2\n");
+    let output = stage.rectify("eafo derive --help x").env("RECTIFY_EAFO", stage.path("eafo-tool")).output().unwrap();
+    assert_eq!((output.status.code(), &*output.stdout), (Some(2), b"derive --help x\n".as_slice()));
+}
+
+#[test]
 fn help_names_flags_and_exit_codes() {
     let stage = Stage::new("exit 0");
     let help = stage.run("train --help").out;

@@ -75,12 +75,11 @@ fn load_and_measure(arguments: &Arguments, world: &World) -> Result<(), Failure>
         let words = if arguments.json || arguments.each_line { to_json(&report) } else { to_text(&report) };
         super::say(&words).is_ok() && arguments.each_line && lines.next().is_some()
     });
-    measured.map_err(|failure| {
+    measured.inspect_err(|failure| {
         if communicator.size() > 1 {
-            let exit = super::tell(&failure);
+            let exit = super::tell(failure);
             communicator.abort(exit.code());
         }
-        failure
     })
 }
 
