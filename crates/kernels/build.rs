@@ -22,7 +22,8 @@ fn main() {
     }
     for (level, flags) in LEVELS {
         let mut build = cpp();
-        build.define("LEVEL", level).file("cpp/loops.cpp").flag("-fno-math-errno").flag("-fno-trapping-math");
+        build.define("LEVEL", level).flag("-fno-math-errno").flag("-fno-trapping-math");
+        build.file("cpp/activation_loops.cpp").file("cpp/norm_loops.cpp");
         flags.iter().for_each(|flag| {
             build.flag(flag);
         });
@@ -30,7 +31,7 @@ fn main() {
     }
     let mut build = cpp();
     build.include(&include).include(include.join("torch/csrc/api/include")).flag("-fopenmp").warnings(false);
-    for file in ["activation", "allocator", "autograd", "optimizer"] {
+    for file in ["activation", "allocator", "autograd", "norm", "optimizer"] {
         build.file(Path::new("cpp").join(file).with_extension("cpp"));
     }
     build.compile("rectify_kernels");

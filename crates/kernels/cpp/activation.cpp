@@ -6,7 +6,7 @@
 
 #include "border.h"
 #include "cuda_table.h"
-#include "loops.h"
+#include "activation_loops.h"
 
 namespace rectify {
 
@@ -23,15 +23,9 @@ using torch::autograd::variable_list;
 constexpr int64_t BLOCKS = 64;
 constexpr int64_t SMALLEST_BLOCK = 8192;
 
-const Loops& loops_of_this_machine() {
-  static const Loops& chosen = [&]() -> const Loops& {
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl"))
-      return avx512::loops;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) return avx2::loops;
-    return baseline::loops;
-  }();
+const ActivationLoops& loops() {
+  static const ActivationLoops& chosen =
+      of_this_machine(baseline::activation_loops, avx2::activation_loops, avx512::activation_loops);
   return chosen;
 }
 
@@ -69,7 +63,7 @@ Tensor run_forward(const Tensor& x, const Tensor& bias, int formula, const Param
   }
   double values[MAX_PARAMETERS];
   parameters.read(values);
-  Forward loop = loops_of_this_machine().forward[formula][(int)storage_of(x)];
+  Forward loop = loops().forward[formula][(int)storage_of(x)];
   int64_t columns = bias.defined() ? columns_of(x) : x.numel();
   const void* add = bias.defined() ? bias.const_data_ptr() : nullptr;
   const void* in = x.const_data_ptr();
@@ -101,7 +95,7 @@ Gradients run_backward(const Tensor& x, const Tensor& bias, const Tensor& dy, in
   }
   double values[MAX_PARAMETERS];
   parameters.read(values);
-  Backward loop = loops_of_this_machine().backward[formula][(int)storage_of(x)];
+  Backward loop = loops().backward[formula][(int)storage_of(x)];
   // Whole rows where there is a bias, so that a block has one sum a column.
   int64_t unit = bias.defined() ? columns : 1;
   int64_t units = x.numel() / unit;

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "loops.h"
+#include "activation_loops.h"
 
 namespace at { class Tensor; }
 

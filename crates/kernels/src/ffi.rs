@@ -17,6 +17,19 @@ unsafe extern "C" {
         out: *mut *mut CTensor,
     ) -> *mut c_char;
 
+    pub fn rectify_norm(
+        x: *const CTensor,
+        branch: *const CTensor,
+        scale: *const CTensor,
+        mask: *const CTensor,
+        weight: *const CTensor,
+        bias: *const CTensor,
+        eps: f64,
+        narrow: c_int,
+        y: *mut *mut CTensor,
+        sum: *mut *mut CTensor,
+    ) -> *mut c_char;
+
     pub fn rectify_on_gradient(
         leaf: *const CTensor,
         ready: Option<unsafe extern "C" fn(data: *mut c_void, index: usize)>,

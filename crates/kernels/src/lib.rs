@@ -2,6 +2,7 @@
 //!
 //! - [`activation`]: bias and activation in one pass, forward and backward, on a CPU (loops compiled for three levels of the
 //!   instruction set, the best chosen at run time) and on a GPU (compiled there by NVRTC).
+//! - [`norm`]: residual sum (with LayerScale and drop-path) and layer normalisation in one pass, forward and backward.
 //! - [`autograd`]: a call when the gradient of a parameter is whole; backward from a gradient that is given.
 //! - [`optimizer`]: libtorch's fused AdamW.
 //! - [`memory`]: memory of tensors on the CPU that is kept from step to step.
@@ -14,6 +15,7 @@ mod error;
 mod ffi;
 
 pub mod memory;
+pub mod norm;
 pub mod optimizer;
 
 pub use error::KernelError;

@@ -1,6 +1,6 @@
 //! The layers that networks share: linear maps, layer normalisation, attention, the two-layer perceptron.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::activation::Activation;
 use crate::declaration::{Declarations, Slot};
@@ -67,7 +67,6 @@ impl Linear {
 
 /// Normalisation of the last dimension.
 pub struct LayerNorm {
-    width: i64,
     eps: f64,
     weight: Slot,
     bias: Slot,
@@ -82,17 +81,31 @@ impl LayerNorm {
     /// The same with another eps.
     pub fn with_eps(declarations: &mut Declarations<'_>, name: &str, width: i64, eps: f64) -> LayerNorm {
         LayerNorm {
-            width,
             eps,
             weight: declarations.weight(format!("{name}.weight"), &[width], ONES),
             bias: declarations.weight(format!("{name}.bias"), &[width], ZEROS),
         }
     }
 
-    /// `(…, width)` to the same.
+    /// `(…, width)` to the same, in the kind of the parameters.
     pub fn forward(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
+        self.forward_in(parameters, x, parameters.kind())
+    }
+
+    /// The same in the kind of products, for a linear map that comes next.
+    pub fn for_product(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
+        self.forward_in(parameters, x, parameters.product_kind())
+    }
+
+    fn forward_in(&self, parameters: &Parameters, x: &Tensor, kind: Kind) -> Tensor {
+        let x = x.to_kind(parameters.kind());
+        self.kernel(parameters).forward(&x, kind).expect("kinds, shapes and devices of a model fit")
+    }
+
+    /// The norm as a kernel takes it.
+    pub fn kernel<'a>(&self, parameters: &'a Parameters) -> kernels::norm::LayerNorm<'a> {
         let (weight, bias) = (parameters.tensor(self.weight), parameters.tensor(self.bias));
-        x.to_kind(weight.kind()).layer_norm([self.width], Some(weight), Some(bias), self.eps, false)
+        kernels::norm::LayerNorm { weight, bias, eps: self.eps }
     }
 }
 

@@ -18,6 +18,7 @@ mod patches;
 mod positions;
 mod pretrained;
 mod residual;
+mod stream;
 mod swin;
 mod tnt;
 mod vit;

@@ -5,10 +5,11 @@ use tch::{Kind, Tensor};
 
 use crate::declaration::{Declarations, Slot};
 use crate::layers::{LayerNorm, Linear, Mlp, WEIGHT};
-use crate::masks::{Masks, residual};
+use crate::masks::Masks;
 use crate::network::{Dropout, Network};
 use crate::parameters::Parameters;
 use crate::patches::PatchEmbedding;
+use crate::stream::Stream;
 use crate::windows::{WindowAttention, Windows};
 
 /// As PyTorch's LayerNorm has it where nothing is said.
@@ -55,19 +56,20 @@ impl Network for Swin {
     fn forward(&self, parameters: &Parameters, images: &Tensor, masks: Option<&Masks>) -> (Tensor, Option<Tensor>) {
         let [rows, columns] = self.patches.grid(images);
         let tokens = self.patch_norm.forward(parameters, &self.patches.forward(parameters, images));
-        let mut x = tokens.view([tokens.size()[0], rows, columns, -1]); // (N, H, W, D)
+        let mut stream = Stream::new(tokens.view([tokens.size()[0], rows, columns, -1])); // (N, H, W, D)
         let mut drops =
             (0..self.drop_path_rates.len()).map(|drop| Masks::of_drop_path(masks, &self.drop_path_rates, drop));
         for stage in &self.stages {
             if let Some(merging) = &stage.merging {
-                x = merging.forward(parameters, &x);
+                stream = Stream::new(merging.forward(parameters, &stream.sum(parameters)));
             }
             for block in &stage.blocks {
                 let mut drop = || drops.next().expect("two drop-paths a block");
-                x = block.forward(parameters, &x, [drop(), drop()]);
+                stream = block.forward(parameters, stream, [drop(), drop()]);
             }
         }
-        let features = self.norm.forward(parameters, &x).mean_dim([1, 2].as_slice(), false, None::<Kind>); // (N, D)
+        let normed = self.norm.forward(parameters, &stream.sum(parameters));
+        let features = normed.mean_dim([1, 2].as_slice(), false, None::<Kind>); // (N, D)
         let features = Masks::drop_features(masks, self.dropout_rate, 0, features);
         (self.head.forward(parameters, &features), None)
     }
@@ -134,7 +136,7 @@ impl Merging {
         };
         let (rows, columns) = ((rows + 1) / 2, (columns + 1) / 2);
         let fours = padded.reshape([n, rows, 2, columns, 2, width]).permute([0, 1, 3, 4, 2, 5]);
-        let merged = self.norm.forward(parameters, &fours.reshape([n, rows, columns, 4 * width]));
+        let merged = self.norm.for_product(parameters, &fours.reshape([n, rows, columns, 4 * width]));
         parameters.product(&merged, self.reduction, None).to_kind(x.kind())
     }
 }
@@ -149,10 +151,11 @@ struct Block {
 
 impl Block {
     /// `(N, H, W, D)` to the same.
-    fn forward(&self, parameters: &Parameters, x: &Tensor, drops: [Option<Tensor>; 2]) -> Tensor {
+    fn forward(&self, parameters: &Parameters, stream: Stream, drops: [Option<Tensor>; 2]) -> Stream {
         let [drop1, drop2] = drops;
-        let x = residual(x, self.attn.forward(parameters, &self.norm1.forward(parameters, x)), drop1);
-        let mapped = self.mlp.forward(parameters, &self.norm2.forward(parameters, &x));
-        residual(&x, mapped, drop2)
+        let (stream, normed) = stream.normed(parameters, &self.norm1);
+        let stream = stream.add(parameters, self.attn.forward(parameters, &normed), None, drop1);
+        let (stream, normed) = stream.normed(parameters, &self.norm2);
+        stream.add(parameters, self.mlp.forward(parameters, &normed), None, drop2)
     }
 }

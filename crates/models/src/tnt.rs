@@ -6,10 +6,11 @@ use tch::Tensor;
 use crate::declaration::{Declarations, Role, Slot};
 use crate::initial::Initial;
 use crate::layers::{LayerNorm, Linear, Mlp, WEIGHT};
-use crate::masks::{Masks, residual};
+use crate::masks::Masks;
 use crate::network::{Dropout, Network};
 use crate::parameters::Parameters;
 use crate::positions;
+use crate::stream::Stream;
 
 /// Of every LayerNorm.
 const EPS: f64 = 1e-5;
@@ -76,7 +77,7 @@ impl Network for Tnt {
         let (batch, _, height, width) = images.size4().expect("images (N, 3, H, W)");
         let grid = [height / self.pixels.patch, width / self.pixels.patch];
         let mut pixels = self.pixels.forward(parameters, images, grid); // (N·L, P, d)
-        let joined = self.norm1.forward(parameters, &pixels.reshape([batch, grid[0] * grid[1], -1]));
+        let joined = self.norm1.for_product(parameters, &pixels.reshape([batch, grid[0] * grid[1], -1]));
         let patches = self.norm2.forward(parameters, &self.proj.forward(parameters, &joined)); // (N, L, D)
         let token = parameters.tensor(self.cls_token).expand([batch, -1, -1], false);
         let positions = positions::resample(parameters.tensor(self.patch_pos), self.grid, grid);
@@ -186,20 +187,24 @@ impl Block {
     ) -> (Tensor, Tensor) {
         let (batch, tokens, _) = x.size3().expect("(N, 1 + L, D)");
         let patches = tokens - 1;
-        let attended = self.attn_in.forward(parameters, &self.norm_in.forward(parameters, pixels), PIXELS);
-        let pixels = residual(pixels, attended, drops.within(0, patches));
-        let mapped = self.mlp_in.forward(parameters, &self.norm_mlp_in.forward(parameters, &pixels));
-        let pixels = residual(&pixels, mapped, drops.within(1, patches));
+        let (stream, normed) = Stream::new(pixels.shallow_clone()).normed(parameters, &self.norm_in);
+        let attended = self.attn_in.forward(parameters, &normed, PIXELS);
+        let stream = stream.add(parameters, attended, None, drops.within(0, patches));
+        let (stream, normed) = stream.normed(parameters, &self.norm_mlp_in);
+        let mapped = self.mlp_in.forward(parameters, &normed);
+        let pixels = stream.add(parameters, mapped, None, drops.within(1, patches)).sum(parameters);
 
-        let joined = self.norm1.forward(parameters, &pixels.reshape([batch, patches, -1]));
+        let joined = self.norm1.for_product(parameters, &pixels.reshape([batch, patches, -1]));
         let joined = parameters.product(&joined, self.proj, None);
         let patches = x.narrow(1, 1, patches) + self.norm2.forward(parameters, &joined);
         let x = Tensor::cat(&[x.narrow(1, 0, 1), patches], 1);
 
-        let attended = self.attn_out.forward(parameters, &self.norm_out.forward(parameters, &x), kept);
-        let x = residual(&x.narrow(1, 0, kept), attended, drops.among(0));
-        let mapped = self.mlp.forward(parameters, &self.norm_mlp.forward(parameters, &x));
-        (pixels, residual(&x, mapped, drops.among(1)))
+        let (stream, normed) = Stream::new(x).normed(parameters, &self.norm_out);
+        let attended = self.attn_out.forward(parameters, &normed, kept);
+        let stream = stream.first(parameters, kept).add(parameters, attended, None, drops.among(0));
+        let (stream, normed) = stream.normed(parameters, &self.norm_mlp);
+        let stream = stream.add(parameters, self.mlp.forward(parameters, &normed), None, drops.among(1));
+        (pixels, stream.sum(parameters))
     }
 }
 

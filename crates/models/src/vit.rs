@@ -7,11 +7,12 @@ use tch::{Kind, Tensor};
 use crate::declaration::{BufferSlot, Declarations, Role, Slot};
 use crate::initial::Initial;
 use crate::layers::{Attention, LayerNorm, Linear, Mlp, WEIGHT};
-use crate::masks::{Masks, residual};
+use crate::masks::Masks;
 use crate::network::{Dropout, Network};
 use crate::parameters::Parameters;
 use crate::patches::PatchEmbedding;
 use crate::positions;
+use crate::stream::Stream;
 
 /// Where scales of branches start, as in DeiT III.
 const LAYER_SCALE: Initial = Initial::Constant(1e-6);
@@ -131,16 +132,17 @@ impl Vit {
 
 impl Network for Vit {
     fn forward(&self, parameters: &Parameters, images: &Tensor, masks: Option<&Masks>) -> (Tensor, Option<Tensor>) {
-        let mut x = self.embed(parameters, images);
-        let all = x.size()[1];
+        let embedded = self.embed(parameters, images);
+        let all = embedded.size()[1];
+        let mut stream = Stream::new(embedded);
         let last = self.blocks.len() - 1;
         for (index, block) in self.blocks.iter().enumerate() {
             // Where only the tokens are read in the end, the last block does not compute its other outputs.
             let kept = if index == last && self.pool == Pool::Token { self.tokens.len() as i64 } else { all };
             let drops = [0, 1].map(|branch| Masks::of_drop_path(masks, &self.drop_path_rates, 2 * index + branch));
-            x = block.forward(parameters, &x, kept, drops);
+            stream = block.forward(parameters, stream, kept, drops);
         }
-        let features = self.features(parameters, &x);
+        let features = self.features(parameters, &stream.sum(parameters));
         let mut logits = self.heads.iter().zip(features).enumerate().map(|(index, (head, features))| {
             head.forward(parameters, &Masks::drop_features(masks, self.dropout_rate, index, features))
         });
@@ -175,19 +177,12 @@ struct Block {
 
 impl Block {
     /// `(N, T + L, D)` to `(N, kept, D)`: the first `kept` tokens of the block's output.
-    fn forward(&self, parameters: &Parameters, x: &Tensor, kept: i64, drops: [Option<Tensor>; 2]) -> Tensor {
+    fn forward(&self, parameters: &Parameters, stream: Stream, kept: i64, drops: [Option<Tensor>; 2]) -> Stream {
         let [drop1, drop2] = drops;
-        let attended = self.attn.forward(parameters, &self.norm1.forward(parameters, x), kept);
-        let x = residual(&x.narrow(1, 0, kept), scaled(parameters, self.scale1, attended), drop1);
-        let mapped = self.mlp.forward(parameters, &self.norm2.forward(parameters, &x));
-        residual(&x, scaled(parameters, self.scale2, mapped), drop2)
-    }
-}
-
-/// What a branch adds, by feature times its scale where it has one.
-fn scaled(parameters: &Parameters, scale: Option<Slot>, branch: Tensor) -> Tensor {
-    match scale {
-        Some(scale) => branch * parameters.tensor(scale),
-        None => branch,
+        let (stream, normed) = stream.normed(parameters, &self.norm1);
+        let attended = self.attn.forward(parameters, &normed, kept);
+        let stream = stream.first(parameters, kept).add(parameters, attended, self.scale1, drop1);
+        let (stream, normed) = stream.normed(parameters, &self.norm2);
+        stream.add(parameters, self.mlp.forward(parameters, &normed), self.scale2, drop2)
     }
 }

@@ -1,12 +1,9 @@
-// The inner loops of the kernels on a CPU, compiled once for each level of the instruction set; no libtorch here.
+// The inner loops of bias and activation on a CPU, compiled once for each level of the instruction set; no libtorch here.
 #pragma once
 
-#include <cstdint>
+#include "level.h"
 
 namespace rectify {
-
-// Numbers as they lie in memory. Half-precision numbers are computed with in f32.
-enum class Storage : int { F32, F64, BF16, F16 };
 
 // Those that have loops of their own, in the order of `Fused` in activation.rs.
 enum class Formula : int { Relu, CrRelu, PRelu, Gelu, Silu, Mish, StarRelu, CrGelu, CrSilu, CrMish };
@@ -26,13 +23,13 @@ using Forward = void (*)(const void* x, const void* bias, void* y, Range range, 
 using Backward = void (*)(const void* x, const void* bias, const void* dy, void* dx, Range range, const double* parameters,
                           double* dparameters, void* dbias);
 
-struct Loops {
+struct ActivationLoops {
   Forward forward[FORMULAS][4];
   Backward backward[FORMULAS][4];
 };
 
-namespace baseline { extern const Loops loops; }
-namespace avx2 { extern const Loops loops; }
-namespace avx512 { extern const Loops loops; }
+namespace baseline { extern const ActivationLoops activation_loops; }
+namespace avx2 { extern const ActivationLoops activation_loops; }
+namespace avx512 { extern const ActivationLoops activation_loops; }
 
 }  // namespace rectify

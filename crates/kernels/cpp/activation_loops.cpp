@@ -2,41 +2,18 @@
 //
 // Nothing of the standard library that might be merged with a copy for another level may come in here but plain C functions.
 
-#include "loops.h"
+#include "activation_loops.h"
 
 #include <math.h>
 #include <string.h>
+
+#include "numbers.h"
 
 namespace rectify {
 namespace LEVEL {
 namespace {
 
 constexpr int CHUNK = 256;
-constexpr int LANES = 16;
-
-// --- Numbers in memory ---------------------------------------------------------------------------------------------------
-
-struct Bf16 { uint16_t bits; };
-
-inline float widen(float x) { return x; }
-inline double widen(double x) { return x; }
-inline float widen(_Float16 x) { return (float)x; }
-inline float widen(Bf16 x) {
-  uint32_t bits = (uint32_t)x.bits << 16;
-  float wide;
-  memcpy(&wide, &bits, 4);
-  return wide;
-}
-
-inline void narrow(float x, float& out) { out = x; }
-inline void narrow(double x, double& out) { out = x; }
-inline void narrow(float x, _Float16& out) { out = (_Float16)x; }
-inline void narrow(float x, Bf16& out) {  // to the nearest, ties to even; NaN stays one
-  uint32_t bits;
-  memcpy(&bits, &x, 4);
-  uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  out.bits = x != x ? 0x7fc0 : (uint16_t)rounded;
-}
 
 // --- Exponentials --------------------------------------------------------------------------------------------------------
 
@@ -300,8 +277,8 @@ void backward(const void* x_, const void* bias_, const void* dy_, void* dx_, Ran
 
 }  // namespace
 
-extern const Loops loops;
-const Loops loops = {OF_FORMULAS(forward), OF_FORMULAS(backward)};
+extern const ActivationLoops activation_loops;
+const ActivationLoops activation_loops = {OF_FORMULAS(forward), OF_FORMULAS(backward)};
 
 }  // namespace LEVEL
 }  // namespace rectify
