@@ -84,18 +84,20 @@ fn run_on(ranks: usize, data: &Path, folder: &Path, resume: &Resume, sets: &[&st
 }
 
 /// Memory of an optimiser that is spread over three ranks is saved whole: one rank goes on from it, and three from one's.
+///
+/// The large ε is for what has no gradient but rounding (the keys' bias): AdamW would blow it up to steps of full size.
 #[test]
 fn a_spread_optimizer_s_checkpoint_is_whole() {
     let data = digits();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let [spread, whole] = ["spread", "whole"].map(|name| folder.path().join(name));
-    let sharded = ["parallel.shard_optimizer=true", "parallel.bucket_mib=0.01", "schedule.max_steps=3"];
-    run_on(3, data.path(), &spread, &Resume::None, &sharded);
-    run_on(3, data.path(), &whole, &Resume::None, &sharded[1..]);
+    let base = ["parallel.bucket_mib=0.01", "optimizer.eps=1e-4"];
+    let (sharded, short, long) = (["parallel.shard_optimizer=true"], ["schedule.max_steps=3"], ["schedule.max_steps=6"]);
+    run_on(3, data.path(), &spread, &Resume::None, &[&base[..], &sharded, &short].concat());
+    run_on(3, data.path(), &whole, &Resume::None, &[&base[..], &short].concat());
     same_but_for_rounding(&spread, &whole, 3);
-    let longer = ["parallel.bucket_mib=0.01", "schedule.max_steps=6"];
-    run_on(3, data.path(), &spread, &Resume::Auto, &longer);
-    run_on(3, data.path(), &whole, &Resume::Auto, &[&sharded[..2], &longer[1..]].concat());
+    run_on(3, data.path(), &spread, &Resume::Auto, &[&base[..], &long].concat());
+    run_on(3, data.path(), &whole, &Resume::Auto, &[&base[..], &sharded, &long].concat());
     same_but_for_rounding(&spread, &whole, 6);
 }
 
