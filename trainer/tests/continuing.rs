@@ -92,7 +92,8 @@ fn a_spread_optimizer_s_checkpoint_is_whole() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let [spread, whole] = ["spread", "whole"].map(|name| folder.path().join(name));
     let base = ["parallel.bucket_mib=0.01", "optimizer.eps=1e-4"];
-    let (sharded, short, long) = (["parallel.shard_optimizer=true"], ["schedule.max_steps=3"], ["schedule.max_steps=6"]);
+    let (sharded, short, long) =
+        (["parallel.shard_optimizer=true"], ["schedule.max_steps=3"], ["schedule.max_steps=6"]);
     run_on(3, data.path(), &spread, &Resume::None, &[&base[..], &sharded, &short].concat());
     run_on(3, data.path(), &whole, &Resume::None, &[&base[..], &short].concat());
     same_but_for_rounding(&spread, &whole, 3);
