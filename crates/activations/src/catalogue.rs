@@ -74,6 +74,17 @@ impl Activation {
         Activation::CrMish,
     ];
 
+    /// The activation whose correction it is: GELU of CRGELU, ReLU of CRReLU.
+    pub const fn base(self) -> Option<Activation> {
+        match self {
+            Activation::CrRelu => Some(Activation::Relu),
+            Activation::CrGelu => Some(Activation::Gelu),
+            Activation::CrSilu => Some(Activation::Silu),
+            Activation::CrMish => Some(Activation::Mish),
+            _ => None,
+        }
+    }
+
     /// Its name in configs and tables: lower case, without separators.
     pub const fn name(self) -> &'static str {
         match self {

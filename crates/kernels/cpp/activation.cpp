@@ -41,13 +41,24 @@ Storage storage_of(const Tensor& x) {
 
 at::ScalarType computed_in(const Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
 
-// A parameter: a tensor of one number that learns, or a constant.
+// A parameter: a tensor of one number that learns, or a constant. Beside a correction there is one, its ε; beside a table none.
 struct Parameters {
   Tensor tensors[MAX_PARAMETERS];
   double constants[MAX_PARAMETERS];
+  Tensor table;  // or a correction
 
-  void read(double* values) const {
-    for (int k = 0; k < MAX_PARAMETERS; ++k) values[k] = tensors[k].defined() ? tensors[k].item<double>() : constants[k];
+  // As loops take them, on a CPU: a tensor of the type that is computed with.
+  Tensor values(at::ScalarType type, int formula) const {
+    auto of = [&](int k) { return tensors[k].defined() ? tensors[k].item<double>() : constants[k]; };
+    if (formula == (int)Formula::Tabulated) return table;
+    if (table.defined()) {
+      Tensor whole = table.clone();
+      whole[CORRECTION_EPSILON].fill_(of(0));
+      return whole;
+    }
+    Tensor numbers = at::empty({MAX_PARAMETERS}, at::kDouble);
+    for (int k = 0; k < MAX_PARAMETERS; ++k) numbers.mutable_data_ptr<double>()[k] = of(k);
+    return numbers.to(type);
   }
 };
 
@@ -61,8 +72,8 @@ Tensor run_forward(const Tensor& x, const Tensor& bias, int formula, const Param
     cuda_table->activation(x, bias, y, formula, parameters.tensors, parameters.constants);
     return y;
   }
-  double values[MAX_PARAMETERS];
-  parameters.read(values);
+  Tensor numbers = parameters.values(computed_in(x), formula);
+  const void* values = numbers.const_data_ptr();
   Forward loop = loops().forward[formula][(int)storage_of(x)];
   int64_t columns = bias.defined() ? columns_of(x) : x.numel();
   const void* add = bias.defined() ? bias.const_data_ptr() : nullptr;
@@ -93,8 +104,8 @@ Gradients run_backward(const Tensor& x, const Tensor& bias, const Tensor& dy, in
                                     gradients.parameters, gradients.bias);
     return gradients;
   }
-  double values[MAX_PARAMETERS];
-  parameters.read(values);
+  Tensor numbers = parameters.values(computed_in(x), formula);
+  const void* values = numbers.const_data_ptr();
   Backward loop = loops().backward[formula][(int)storage_of(x)];
   // Whole rows where there is a bias, so that a block has one sum a column.
   int64_t unit = bias.defined() ? columns : 1;
@@ -129,12 +140,14 @@ Gradients run_backward(const Tensor& x, const Tensor& bias, const Tensor& dy, in
 struct Activation : torch::autograd::Function<Activation> {
   static Tensor forward(AutogradContext* context, const Tensor& x, const std::optional<Tensor>& bias,
                         const std::optional<Tensor>& first, const std::optional<Tensor>& second, double first_constant,
-                        double second_constant, int64_t formula) {
+                        double second_constant, const std::optional<Tensor>& table, int64_t formula) {
     Tensor dense = x.contiguous();
     Tensor add = bias ? bias->to(computed_in(x)).contiguous() : Tensor();
-    Parameters parameters{{first.value_or(Tensor()), second.value_or(Tensor())}, {first_constant, second_constant}};
+    Parameters parameters{{first.value_or(Tensor()), second.value_or(Tensor())},
+                          {first_constant, second_constant},
+                          table ? table->to(computed_in(x)).contiguous() : Tensor()};
     Tensor y = run_forward(dense, add, (int)formula, parameters);
-    context->save_for_backward({dense, add, parameters.tensors[0], parameters.tensors[1]});
+    context->save_for_backward({dense, add, parameters.tensors[0], parameters.tensors[1], parameters.table});
     context->saved_data["constants"] = std::vector<double>{first_constant, second_constant};
     context->saved_data["formula"] = formula;
     context->saved_data["bias_type"] = (int64_t)(bias ? bias->scalar_type() : x.scalar_type());
@@ -144,7 +157,7 @@ struct Activation : torch::autograd::Function<Activation> {
   static variable_list backward(AutogradContext* context, variable_list above) {
     auto saved = context->get_saved_variables();
     auto constants = context->saved_data["constants"].toDoubleVector();
-    Parameters parameters{{saved[2], saved[3]}, {constants[0], constants[1]}};
+    Parameters parameters{{saved[2], saved[3]}, {constants[0], constants[1]}, saved[4]};
     // Asked by the place among the tensors that were given.
     size_t place = 1;
     bool of_bias = saved[1].defined() && context->needs_input_grad(place);
@@ -155,7 +168,7 @@ struct Activation : torch::autograd::Function<Activation> {
     Tensor dy = above[0].to(saved[0].scalar_type()).contiguous();
     Gradients found = run_backward(saved[0], saved[1], dy, (int)context->saved_data["formula"].toInt(), parameters, of_bias,
                                    of_parameters);
-    variable_list answer(7);
+    variable_list answer(8);
     answer[0] = found.x;
     if (of_bias) answer[1] = found.bias.to((at::ScalarType)context->saved_data["bias_type"].toInt());
     for (int k = 0; k < MAX_PARAMETERS; ++k) {
@@ -172,16 +185,19 @@ struct Activation : torch::autograd::Function<Activation> {
 
 extern "C" {
 
-// f(x + bias) of the formula; `bias`, `first` and `second` may be null, and then constants stand in for parameters.
+// f(x + bias) of the formula; `bias`, `first` and `second` may be null, and then constants stand in for parameters. `table` is
+// null but for the formulas with a table.
 char* rectify_activation(const at::Tensor* x, const at::Tensor* bias, const at::Tensor* first, const at::Tensor* second,
-                         double first_constant, double second_constant, int formula, at::Tensor** out) {
+                         double first_constant, double second_constant, const at::Tensor* table, int formula, at::Tensor** out) {
   RECTIFY_GUARD({
     auto given = [](const at::Tensor* tensor) { return tensor ? std::optional<at::Tensor>(*tensor) : std::nullopt; };
     TORCH_CHECK(!bias || (bias->dim() == 1 && x->dim() > 0 && bias->size(0) == x->size(-1)), "a bias of shape ", bias->sizes(),
                 " does not fit the last dimension of ", x->sizes());
+    TORCH_CHECK((formula >= (int)rectify::Formula::Tabulated) == (table != nullptr),
+                "a formula that needs a table and none, or the reverse");
     rectify::storage_of(*x);
     *out = new at::Tensor(rectify::Activation::apply(*x, given(bias), given(first), given(second), first_constant,
-                                                     second_constant, (int64_t)formula));
+                                                     second_constant, given(table), (int64_t)formula));
   })
 }
 

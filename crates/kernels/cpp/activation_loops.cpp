@@ -6,6 +6,9 @@
 
 #include <math.h>
 #include <string.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 #include "numbers.h"
 
@@ -185,6 +188,127 @@ using CrGelu = Corrected<Gelu>;
 using CrSilu = Corrected<Silu>;
 using CrMish = Corrected<Mish>;
 
+// As activations::Table: a cubic in each cell, straight beyond the ends, where x may be infinite.
+struct Tabulated {
+  template <class T> struct At {
+    At(T x, const T* table) {
+      T cells = table[2], along = (x - table[0]) * table[1];
+      T cell = along >= 0 ? along : (T)-1;  // of a NaN, that before the first
+      cell = cell < cells ? cell : cells;
+      int32_t whole = (int32_t)(cell + 1) - 1;  // towards −∞, as cell ≥ −1
+      c = table + TABLE_HEAD + 4 * (whole + 1);
+      within = whole >= 0 && whole < (int32_t)cells;
+      t = within ? along - (T)whole : (T)0;
+      beyond = x - (whole < 0 ? table[0] : table[3]);
+    }
+    const T* c;
+    T t, beyond;
+    bool within;
+  };
+  template <class T> static T value(T x, const T* table) {
+    At<T> at(x, table);
+    T c0 = at.c[0], c1 = at.c[1], t = at.t;
+    T line = c1 != 0 ? c1 * table[1] * at.beyond : (T)0;
+    T cubic = t * (c1 + t * (at.c[2] + t * at.c[3]));
+    T y = c0 + (at.within ? cubic : line);
+    return x != x ? x : y;
+  }
+  template <class T> static T slope(T x, const T* table, T*) {
+    At<T> at(x, table);
+    T slope = table[1] * (at.c[1] + at.t * (2 * at.c[2] + at.t * (3 * at.c[3])));
+    return x != x ? x : slope;
+  }
+  static constexpr int PARAMETERS = 0;
+};
+
+// What a correction is at one of the numbers that were looked up.
+template <class T> struct Looked {
+  T epsilon, value, slope;
+};
+
+// Base(x) + ε·correction(x).
+template <class Base> struct Adjusted {
+  template <class T> static T value(T x, Looked<T> looked) {
+    return Base::value(x, (const T*)nullptr) + looked.epsilon * looked.value;
+  }
+  template <class T> static T slope(T x, Looked<T> looked, T* dp) {
+    T slope = Base::slope(x, (const T*)nullptr, dp) + looked.epsilon * looked.slope;
+    dp[0] = looked.value;
+    return slope;
+  }
+  static constexpr int PARAMETERS = 1;
+};
+
+// Values and slopes of a correction at `length` ≤ CHUNK numbers; of a NaN those at the first node.
+template <class T> inline void look_up(const T* x, int length, const T* table, T* values, T* slopes) {
+  const T *c0 = table + CORRECTION_HEAD, *c1 = c0 + CELLS, *c2 = c1 + CELLS, *c3 = c2 + CELLS;
+  for (int i = 0; i < length; ++i) {
+    T along = (x[i] - table[0]) * table[1];
+    along = along > 0 ? along : (T)0;
+    along = along < CELLS ? along : (T)CELLS;
+    int32_t cell = (int32_t)along;
+    cell = cell < CELLS ? cell : CELLS - 1;
+    T t = along - (T)cell;
+    values[i] = c0[cell] + t * (c1[cell] + t * (c2[cell] + t * c3[cell]));
+    slopes[i] = table[1] * (c1[cell] + t * (2 * c2[cell] + t * (3 * c3[cell])));
+  }
+}
+
+#ifdef __AVX512F__
+// A correction's 32 numbers of one kind are two registers, and a permutation of both looks up sixteen at once: several times as
+// fast as loads from sixteen places.
+inline void look_up(const float* x, int length, const float* table, float* values, float* slopes) {
+  static_assert(CELLS == 32, "two registers");
+  __m512 low[4], high[4];
+  for (int k = 0; k < 4; ++k) {
+    low[k] = _mm512_loadu_ps(table + CORRECTION_HEAD + k * CELLS);
+    high[k] = _mm512_loadu_ps(table + CORRECTION_HEAD + k * CELLS + 16);
+  }
+  const __m512 x0 = _mm512_set1_ps(table[0]), per_step = _mm512_set1_ps(table[1]);
+  const __m512 two = _mm512_set1_ps(2), three = _mm512_set1_ps(3);
+  for (int i = 0; i < length; i += 16) {
+    const __mmask16 some = length - i >= 16 ? 0xffff : (__mmask16)((1 << (length - i)) - 1);
+    __m512 along = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(some, x + i), x0), per_step);
+    // The maximum of a NaN and 0 is the second.
+    along = _mm512_min_ps(_mm512_max_ps(along, _mm512_setzero_ps()), _mm512_set1_ps(CELLS));
+    const __m512i cell = _mm512_min_epi32(_mm512_cvttps_epi32(along), _mm512_set1_epi32(CELLS - 1));
+    const __m512 t = _mm512_sub_ps(along, _mm512_cvtepi32_ps(cell));
+    __m512 c[4];
+    for (int k = 0; k < 4; ++k) c[k] = _mm512_permutex2var_ps(low[k], cell, high[k]);
+    const __m512 value = _mm512_fmadd_ps(t, _mm512_fmadd_ps(t, _mm512_fmadd_ps(t, c[3], c[2]), c[1]), c[0]);
+    const __m512 bend = _mm512_fmadd_ps(t, _mm512_mul_ps(three, c[3]), _mm512_mul_ps(two, c[2]));
+    const __m512 slope = _mm512_mul_ps(per_step, _mm512_fmadd_ps(t, bend, c[1]));
+    _mm512_mask_storeu_ps(values + i, some, value);
+    _mm512_mask_storeu_ps(slopes + i, some, slope);
+  }
+}
+#endif
+
+// The parameters of a formula at hand: copies of a few, a whole table where it lies, or what was looked up in a correction.
+template <class F, class T> struct Given {
+  explicit Given(const void* parameters) : p{((const T*)parameters)[0], ((const T*)parameters)[1]} {}
+  void prepare(const T*, int) {}
+  const T* at(int) const { return p; }
+  static constexpr bool PREPARES = false;
+  const T p[MAX_PARAMETERS];
+};
+template <class T> struct Given<Tabulated, T> {
+  explicit Given(const void* parameters) : table((const T*)parameters) {}
+  void prepare(const T*, int) {}
+  const T* at(int) const { return table; }
+  static constexpr bool PREPARES = false;
+  const T* table;
+};
+template <class Base, class T> struct Given<Adjusted<Base>, T> {
+  explicit Given(const void* parameters) : table((const T*)parameters), epsilon(table[CORRECTION_EPSILON]) {}
+  void prepare(const T* x, int length) { look_up(x, length, table, values, slopes); }
+  Looked<T> at(int i) const { return {epsilon, values[i], slopes[i]}; }
+  static constexpr bool PREPARES = true;
+  const T* table;
+  const T epsilon;
+  T values[CHUNK], slopes[CHUNK];
+};
+
 // --- Loops ---------------------------------------------------------------------------------------------------------------
 
 // Calls `work(start, length, column)` for pieces of the range of at most CHUNK elements that lie in one row.
@@ -201,20 +325,34 @@ template <class Work> inline void in_chunks(Range range, Work work) {
   }
 }
 
+// before = in + add, where `add` is not null.
+template <class S, class T> inline void sum_with(const S* __restrict__ in, const T* __restrict__ add, int length, T* before) {
+  if (add) {
+    for (int i = 0; i < length; ++i) before[i] = widen(in[i]) + add[i];
+  } else {
+    for (int i = 0; i < length; ++i) before[i] = widen(in[i]);
+  }
+}
+
 template <class F, class S, class T>
-void forward(const void* x_, const void* bias_, void* y_, Range range, const double* parameters) {
+void forward(const void* x_, const void* bias_, void* y_, Range range, const void* parameters) {
   const S* x = (const S*)x_;
   const T* bias = (const T*)bias_;
   S* y = (S*)y_;
-  const T p[MAX_PARAMETERS] = {(T)parameters[0], (T)parameters[1]};
+  Given<F, T> given(parameters);
   in_chunks(range, [&](int64_t start, int length, int64_t column) {
     const S* __restrict__ in = x + start;
     S* __restrict__ out = y + start;
-    if (bias) {
+    if constexpr (Given<F, T>::PREPARES) {
+      T before[CHUNK];
+      sum_with(in, bias ? bias + column : nullptr, length, before);
+      given.prepare(before, length);
+      for (int i = 0; i < length; ++i) narrow(F::template value<T>(before[i], given.at(i)), out[i]);
+    } else if (bias) {
       const T* __restrict__ add = bias + column;
-      for (int i = 0; i < length; ++i) narrow(F::template value<T>(widen(in[i]) + add[i], p), out[i]);
+      for (int i = 0; i < length; ++i) narrow(F::template value<T>(widen(in[i]) + add[i], given.at(i)), out[i]);
     } else {
-      for (int i = 0; i < length; ++i) narrow(F::template value<T>(widen(in[i]), p), out[i]);
+      for (int i = 0; i < length; ++i) narrow(F::template value<T>(widen(in[i]), given.at(i)), out[i]);
     }
   });
 }
@@ -232,29 +370,25 @@ template <class T> inline double sum(const T* numbers, int length) {
 }
 
 template <class F, class S, class T>
-void backward(const void* x_, const void* bias_, const void* dy_, void* dx_, Range range, const double* parameters,
+void backward(const void* x_, const void* bias_, const void* dy_, void* dx_, Range range, const void* parameters,
               double* dparameters, void* dbias_) {
   const S* x = (const S*)x_;
   const S* dy = (const S*)dy_;
   const T* bias = (const T*)bias_;
   S* dx = (S*)dx_;
   T* dbias = (T*)dbias_;
-  const T p[MAX_PARAMETERS] = {(T)parameters[0], (T)parameters[1]};
+  Given<F, T> given(parameters);
   in_chunks(range, [&](int64_t start, int length, int64_t column) {
     T before[CHUNK], gradient[CHUNK], of_parameter[MAX_PARAMETERS][CHUNK];
     const S* __restrict__ in = x + start;
     const S* __restrict__ from = dy + start;
     S* __restrict__ out = dx + start;
-    if (bias) {
-      const T* __restrict__ add = bias + column;
-      for (int i = 0; i < length; ++i) before[i] = widen(in[i]) + add[i];
-    } else {
-      for (int i = 0; i < length; ++i) before[i] = widen(in[i]);
-    }
+    sum_with(in, bias ? bias + column : nullptr, length, before);
+    given.prepare(before, length);
     for (int i = 0; i < length; ++i) {
       T dp[MAX_PARAMETERS] = {};
       T above = widen(from[i]);
-      gradient[i] = above * F::template slope<T>(before[i], p, dp);
+      gradient[i] = above * F::template slope<T>(before[i], given.at(i), dp);
       if (F::PARAMETERS > 0) of_parameter[0][i] = above * dp[0];
       if (F::PARAMETERS > 1) of_parameter[1][i] = above * dp[1];
     }
@@ -272,7 +406,9 @@ void backward(const void* x_, const void* bias_, const void* dy_, void* dx_, Ran
   {                                                                                                                \
     OF_STORAGES(pass, Relu), OF_STORAGES(pass, CrRelu), OF_STORAGES(pass, PRelu), OF_STORAGES(pass, Gelu),         \
         OF_STORAGES(pass, Silu), OF_STORAGES(pass, Mish), OF_STORAGES(pass, StarRelu), OF_STORAGES(pass, CrGelu),  \
-        OF_STORAGES(pass, CrSilu), OF_STORAGES(pass, CrMish)                                                       \
+        OF_STORAGES(pass, CrSilu), OF_STORAGES(pass, CrMish), OF_STORAGES(pass, Tabulated),                        \
+        OF_STORAGES(pass, Adjusted<Relu>), OF_STORAGES(pass, Adjusted<Gelu>),                            \
+        OF_STORAGES(pass, Adjusted<Silu>), OF_STORAGES(pass, Adjusted<Mish>)                             \
   }
 
 }  // namespace

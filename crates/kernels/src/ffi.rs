@@ -13,6 +13,7 @@ unsafe extern "C" {
         second: *const CTensor,
         first_constant: f64,
         second_constant: f64,
+        table: *const CTensor,
         formula: c_int,
         out: *mut *mut CTensor,
     ) -> *mut c_char;

@@ -1,7 +1,7 @@
 //! Bias and activation against the catalogue's formulas in f64: values, all gradients, odd shapes and odd numbers.
 
-use activations::Activation;
-use kernels::activation::{Fused, Scalar};
+use activations::{Activation, Table};
+use kernels::activation::{Correction, Fused, Scalar, Tabulated};
 use kernels::autograd::backward_from;
 use random::Key;
 use tch::{Device, Kind, Tensor};
@@ -181,6 +181,134 @@ fn odd_numbers_are_those_of_the_catalogue() {
                     same(dx[i], formula.df(x, &values), &format!("the slope of {what}"));
                 }
             }
+        }
+    }
+}
+
+/// SiLU from −4 to 4 in `nodes`, so that many numbers lie beyond both ends.
+fn table(nodes: usize) -> Table {
+    let step = 8.0 / (nodes - 1) as f64;
+    let places = (0..nodes).map(|i| -4.0 + step * i as f64);
+    let (values, slopes) = places.map(|x| (Activation::Silu.f(x, &[]), Activation::Silu.df(x, &[]))).unzip();
+    Table::new(-4.0, step, values, slopes).expect("a table")
+}
+
+#[test]
+fn a_table_is_read_as_the_reference_reads_it() {
+    for nodes in [2, 3, 65] {
+        let table = table(nodes);
+        for kind in [Kind::Double, Kind::Float, Kind::BFloat16, Kind::Half] {
+            let numbers_of_table = Tensor::from_slice(&Tabulated::numbers(&table)).to_kind(parameter_kind(kind));
+            let tabulated = Tabulated::new(&numbers_of_table);
+            // The place within a cell has the rounding of the place in the table.
+            let tolerance = if kind == Kind::Float { 4e-6 } else { tolerance(kind) };
+            for shape in SHAPES {
+                let x = numbers(1, shape, 7.0, kind).set_requires_grad(true);
+                let bias = numbers(2, &shape[shape.len() - 1..], 1.0, parameter_kind(kind)).set_requires_grad(true);
+                let above = numbers(3, shape, 1.0, kind);
+                let y = tabulated.forward(&x, Some(&bias)).expect("kinds and shapes fit");
+                backward_from(&y, &above).expect("shapes fit");
+                let columns = shape[shape.len() - 1] as usize;
+                let (biases, mut sums) = (to_f64(&bias), vec![0.0; columns]);
+                let (x, y, above, dx) = (to_f64(&x), to_f64(&y), to_f64(&above), to_f64(&x.grad()));
+                for i in 0..x.len() {
+                    let (at, what) = (x[i] + biases[i % columns], format!("{kind:?} of {shape:?} at {i}"));
+                    let slope = above[i] * table.df(at);
+                    assert_close(y[i], table.f(at), at.abs().max(1.0), tolerance, &what);
+                    assert_close(dx[i], slope, above[i].abs(), 4.0 * tolerance, &format!("the slope of {what}"));
+                    sums[i % columns] += slope;
+                }
+                for (found, expected) in to_f64(&bias.grad()).into_iter().zip(sums) {
+                    assert_close(found, expected, x.len() as f64, 4.0 * tolerance, "bias");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_correction_is_added_and_its_epsilon_learns() {
+    let table = level(&table(33));
+    let back = Correction::table(&Correction::numbers(&table)).expect("a table");
+    for x in [-9.0, -4.0, -3.9, 0.1, 3.99, 4.0, 5.0] {
+        assert!((back.f(x) - table.f(x)).abs() < 1e-12 && (back.df(x) - table.df(x)).abs() < 1e-12, "at {x}");
+    }
+    for base in Correction::BASES {
+        let formula = base.formula();
+        for kind in [Kind::Double, Kind::Float, Kind::BFloat16] {
+            let numbers_of_table = Tensor::from_slice(&Correction::numbers(&table)).to_kind(parameter_kind(kind));
+            let correction = Correction::new(&numbers_of_table);
+            let tolerance = if kind == Kind::Float { 4e-6 } else { tolerance(kind) };
+            let epsilon = Tensor::from_slice(&[-0.375]).to_kind(parameter_kind(kind)).set_requires_grad(true);
+            let x = numbers(1, &[33, 70], 5.0, kind).set_requires_grad(true);
+            let bias = numbers(2, &[70], 1.0, parameter_kind(kind)).set_requires_grad(true);
+            let above = numbers(3, &[33, 70], 1.0, kind);
+            let y = correction.forward(base, Scalar::Tensor(&epsilon), &x, Some(&bias)).expect("kinds and shapes fit");
+            let constant = correction.forward(base, Scalar::Constant(-0.375), &x, Some(&bias)).expect("the same");
+            assert_eq!(y, constant);
+            backward_from(&y, &above).expect("shapes fit");
+            let biases = to_f64(&bias);
+            let (x, y, above, dx) = (to_f64(&x), to_f64(&y), to_f64(&above), to_f64(&x.grad()));
+            let (mut sum, mut size) = (0.0, 0.0);
+            for i in 0..x.len() {
+                let (at, what) = (x[i] + biases[i % 70], format!("{base:?} in {kind:?} at {i}"));
+                let value = formula.f(at, &[]) - 0.375 * table.f(at);
+                let slope = above[i] * (formula.df(at, &[]) - 0.375 * table.df(at));
+                assert_close(y[i], value, at.abs().max(1.0), tolerance, &what);
+                if at.abs() > 1e-6 {
+                    assert_close(dx[i], slope, above[i].abs(), 4.0 * tolerance, &format!("the slope of {what}"));
+                }
+                sum += above[i] * table.f(at);
+                size += (above[i] * table.f(at)).abs();
+            }
+            assert_close(epsilon.grad().double_value(&[0]), sum, size, 4.0 * tolerance, "epsilon");
+        }
+    }
+}
+
+/// The same, without slopes at the ends.
+fn level(table: &Table) -> Table {
+    let mut slopes = table.slopes().to_vec();
+    let last = slopes.len() - 1;
+    (slopes[0], slopes[last]) = (0.0, 0.0);
+    Table::new(table.x0(), table.step(), table.values().to_vec(), slopes).expect("a table")
+}
+
+#[test]
+fn beyond_a_correction_it_is_level_and_what_is_no_number_stays_none() {
+    let table = level(&table(33));
+    let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 3e37, -3e37, 1e-40, 3.99, -7.0];
+    for kind in [Kind::Double, Kind::Float] {
+        let correction = Correction::new(&Tensor::from_slice(&Correction::numbers(&table)).to_kind(kind));
+        let x = Tensor::from_slice(&odd).to_kind(kind).set_requires_grad(true);
+        let y = correction.forward(Fused::Relu, Scalar::Constant(0.5), &x, None).expect("f32 or f64");
+        y.sum(Kind::Double).backward();
+        let (y, dx) = (to_f64(&y), to_f64(&x.grad()));
+        assert!(y[0].is_nan());
+        for i in 1..odd.len() {
+            let value = odd[i].max(0.0) + 0.5 * table.f(odd[i]);
+            let slope = f64::from(u8::from(odd[i] > 0.0)) + 0.5 * table.df(odd[i]);
+            let same = |a: f64, b: f64| a == b || (a - b).abs() <= 1e-5 * b.abs().max(1.0);
+            assert!(same(y[i], value), "f({}) = {} instead of {value}", odd[i], y[i]);
+            assert!(same(dx[i], slope), "f′({}) = {} instead of {slope}", odd[i], dx[i]);
+        }
+    }
+}
+
+#[test]
+fn beyond_a_table_it_goes_on_straight() {
+    let flat = Table::new(-1.0, 1.0, vec![0.5, 1.0, 2.0], vec![0.0, 1.0, 2.0]).expect("a table");
+    let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1.0, -1.0, 3e37, -3e37, 1e-40, 1.5, -7.0];
+    for kind in [Kind::Double, Kind::Float] {
+        let tabulated = Tabulated::new(&Tensor::from_slice(&Tabulated::numbers(&flat)).to_kind(kind));
+        let x = Tensor::from_slice(&odd).to_kind(kind).set_requires_grad(true);
+        let y = tabulated.forward(&x, None).expect("f32 or f64");
+        y.sum(Kind::Double).backward();
+        let (x, y, dx) = (to_f64(&x), to_f64(&y), to_f64(&x.grad()));
+        for i in 0..odd.len() {
+            let same = |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-6 * b.abs();
+            assert!(same(y[i], flat.f(x[i])), "f({}) = {} instead of {}", x[i], y[i], flat.f(x[i]));
+            assert!(same(dx[i], flat.df(x[i])), "f′({}) = {} instead of {}", x[i], dx[i], flat.df(x[i]));
         }
     }
 }
