@@ -40,7 +40,7 @@ fn model(plan: &Plan) -> Vec<String> {
     let (config, spec) = (&plan.config.model, &plan.model);
     let activations = match &config.activation {
         Some(activations) => activations.words(),
-        None => spec.activations.default.activation.name().to_owned(),
+        None => spec.activations.default.function.name().to_owned(),
     };
     let size = format!(
         "{} parameters, {} GFLOPs an image (multiply-adds, forward)",

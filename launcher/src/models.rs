@@ -16,7 +16,7 @@ struct Row {
     gflops: f64,
     image_size: usize,
     published_top1: Option<f64>,
-    activation: &'static str,
+    activation: String,
 }
 
 /// Prints the table, or a JSON object a line.
@@ -43,7 +43,7 @@ fn row(name: &'static str, published_top1: Option<f64>) -> Row {
         gflops: spec.flops() as f64 / 2e9,
         image_size: spec.image_size,
         published_top1,
-        activation: spec.activations.default.activation.name(),
+        activation: spec.activations.default.function.to_string(),
     }
 }
 
@@ -58,7 +58,7 @@ fn table(rows: &[Row]) -> Table {
             format!("{:.2}", row.gflops),
             row.image_size.to_string(),
             row.published_top1.map_or_else(|| "–".to_owned(), |top1| format!("{top1:.1}")),
-            row.activation.to_owned(),
+            row.activation.clone(),
         ]);
     }
     for column in 1..=4 {

@@ -108,6 +108,20 @@ fn spoil(file: &Path) {
 }
 
 #[test]
+fn a_derived_activation_trains_and_its_file_may_go() {
+    let workshop = Workshop::new();
+    rectify(&workshop, &["eafo", "derive", "--activation", "softplus", "--out", "derived"]).run().code(0);
+    let file = workshop.path("derived/softplus-gaussian.toml");
+    let mut job = workshop.rectify(2, "run");
+    job.set(&format!("model.activation.file={}", file.display())).set("schedule.max_steps=10").run().code(0);
+    std::fs::remove_file(&file).expect("a file");
+    let answer = answer(&workshop, &["--checkpoint", "run"], &image());
+    assert_eq!(answer["logits"].as_array().map(Vec::len), Some(10));
+    let again = format!("model.activation.file={}", file.display());
+    workshop.rectify(2, "again").set(&again).run().code(2).says(&["softplus-gaussian.toml: cannot read"]);
+}
+
+#[test]
 fn a_checkpoint_is_scored_on_any_set() {
     let workshop = trained();
     let top1 = workshop.summary("run")["top1"].as_f64().expect("a number");

@@ -2,6 +2,7 @@
 //!
 //! [`run::train`] takes a config to its summary. The loop itself is [`training::Training::run`].
 
+pub mod applied;
 pub mod beginning;
 pub mod bench;
 pub mod checkpoint;
@@ -25,6 +26,7 @@ pub mod resume;
 pub mod run;
 pub mod run_folder;
 pub mod saving;
+pub mod sketches;
 pub mod skipped;
 #[cfg(test)]
 mod small;

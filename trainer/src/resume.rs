@@ -140,6 +140,9 @@ fn restore(state: &mut TrainState, loaded: &Loaded) -> Result<(), String> {
     let _ = state.loss_sum.fill_(saved.loss_sum);
     state.best_top1 = saved.best_top1;
     state.earlier_seconds = saved.wall_seconds;
+    if let Some(sketches) = &mut state.sketches {
+        sketches.restore(&saved.sketches);
+    }
     Ok(())
 }
 

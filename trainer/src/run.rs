@@ -31,6 +31,7 @@ use crate::memory::ImageMemory;
 use crate::resume::{Chosen, Resume, differences, resume};
 use crate::run_folder::RunFolder;
 use crate::saving::Saving;
+use crate::sketches::Sketches;
 use crate::state::TrainState;
 use crate::step::Step;
 use crate::stop::StopFlag;
@@ -161,7 +162,8 @@ pub(crate) fn initial_state(plan: &Plan, communicator: &Arc<dyn Communicator>) -
     let slices = sharding.as_ref().map_or_else(|| Slice::whole_groups(parameters), Sharding::slices);
     let optimizer = optimizer::new(&plan.config.optimizer, parameters, slices);
     let ema = Ema::new(&plan.config.ema, model.parameters());
-    Ok(TrainState::new(model, optimizer, sharding, ema))
+    let sketches = Sketches::new(plan, &model);
+    Ok(TrainState::new(model, optimizer, sharding, ema, sketches))
 }
 
 /// In which kind a run computes matrix products.

@@ -7,6 +7,7 @@ use tch::{Kind, Tensor};
 use crate::data_parallel::Sharding;
 use crate::ema::Ema;
 use crate::optimizer::Optimizer;
+use crate::sketches::Sketches;
 
 /// A moment of an optimiser: the prefix of its names in a checkpoint, and one buffer a parameter group.
 pub type Moment = (&'static str, Vec<Tensor>);
@@ -25,6 +26,8 @@ pub struct TrainState {
     pub sharding: Option<Sharding>,
     /// The moving average of the parameters, where there is one.
     pub ema: Option<Ema>,
+    /// The densities of pre-activations, where they are followed.
+    pub sketches: Option<Sketches>,
     /// Sum of the losses since the last logged step, a scalar f64 on the model's device.
     pub loss_sum: Tensor,
     /// How many steps `loss_sum` covers.
@@ -42,6 +45,7 @@ impl TrainState {
         optimizer: Box<dyn Optimizer>,
         sharding: Option<Sharding>,
         ema: Option<Ema>,
+        sketches: Option<Sketches>,
     ) -> TrainState {
         let device = model.parameters().groups()[0].values.device();
         let loss_sum = Tensor::zeros([], (Kind::Double, device));
@@ -51,6 +55,7 @@ impl TrainState {
             optimizer,
             sharding,
             ema,
+            sketches,
             loss_sum,
             loss_steps: 0,
             best_top1: None,
@@ -116,6 +121,14 @@ impl TrainState {
         communicator.all_reduce_sum_f64(Phase::of_step("loss", self.step), &mut sum)?;
         let _ = self.loss_sum.fill_(sum[0] / communicator.size() as f64);
         Ok(())
+    }
+
+    /// Adds up what the ranks have seen of pre-activations, where these are followed.
+    ///
+    /// # Errors
+    /// When a rank is lost.
+    pub fn share_sketches(&mut self, communicator: &dyn Communicator) -> Result<(), CommError> {
+        self.sketches.as_mut().map_or(Ok(()), |sketches| sketches.share(communicator, self.step))
     }
 
     /// The mean loss of the steps since the last logged one; NaN before the first step.

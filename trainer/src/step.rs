@@ -89,7 +89,9 @@ impl<'a> Step<'a> {
             clock.enter(Time::DataWait);
             let (loss, images) = batches.next(|batch| {
                 clock.enter(Time::Forward);
+                state.sketches.iter().for_each(|sketches| sketches.look(parameters, state.step));
                 let loss = self.task.loss(&state.model, batch) / self.plan.accumulation as f64;
+                state.sketches.iter_mut().for_each(|sketches| sketches.take_in(parameters));
                 clock.enter(Time::Backward);
                 if micro_batch == self.plan.accumulation {
                     self.averaging.begin(state.step);
@@ -119,6 +121,9 @@ impl<'a> Step<'a> {
         state.loss_steps += 1;
         if let Some(ema) = &mut state.ema {
             ema.update(parameters, state.step);
+        }
+        if let Some(sketches) = &mut state.sketches {
+            sketches.refresh(parameters, self.communicator, state.step)?;
         }
         Ok(())
     }

@@ -3,7 +3,9 @@
 use std::time::{Instant, SystemTime};
 
 use dataloader::{LoaderStats, Reason};
-use metrics::{AverageReport, EvalReport, Event, LoaderReport, MetricsError, Recorder, StepClock, StepReport};
+use metrics::{
+    AverageReport, EvalReport, Event, LayerEntropies, LoaderReport, MetricsError, Recorder, StepClock, StepReport,
+};
 use models::Parameters;
 use plan::Plan;
 use tracing::warn;
@@ -65,18 +67,19 @@ impl<'a> Telemetry<'a> {
         warn_about(self.recorder.record(report));
     }
 
-    /// Records an evaluation after `step` steps.
-    pub fn record_evaluation(&mut self, step: u64, plan: &Plan, scores: &Evaluated) {
+    /// Records an evaluation of `state`.
+    pub fn record_evaluation(&mut self, state: &TrainState, plan: &Plan, scores: &Evaluated) {
         let Evaluated { weights, ema, took } = scores;
         let report = EvalReport {
-            step,
-            epoch: plan.epoch_of(step),
+            step: state.step,
+            epoch: plan.epoch_of(state.step),
             loss: weights.loss(),
             top1_percent: weights.top1(),
             top5_percent: weights.top5(),
             ema: ema.map(|ema| AverageReport { loss: ema.loss(), top1_percent: ema.top1(), top5_percent: ema.top5() }),
             samples: weights.images(),
             seconds: took.as_secs_f64(),
+            entropies: if self.recorder.is_main() { entropies(state) } else { Vec::new() },
         };
         warn_about(self.recorder.record_eval(report));
     }
@@ -120,6 +123,12 @@ fn epsilons(parameters: &Parameters) -> Vec<(String, f64)> {
         Some((layer.to_owned(), parameter.tensor.double_value(&[0])))
     });
     learned.collect()
+}
+
+/// Entropies around the activations that are followed; a second's work for a large model.
+fn entropies(state: &TrainState) -> Vec<LayerEntropies> {
+    let found = state.sketches.iter().flat_map(|sketches| sketches.entropies(state.model.parameters()));
+    found.map(|(layer, found)| LayerEntropies { layer, before: found.before, after: found.after }).collect()
 }
 
 fn loader_report(stats: &LoaderStats) -> LoaderReport {

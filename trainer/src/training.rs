@@ -94,11 +94,12 @@ impl Training<'_> {
         Ok(())
     }
 
-    fn evaluate(&mut self, state: &TrainState) -> Result<Evaluated, Failure> {
+    fn evaluate(&mut self, state: &mut TrainState) -> Result<Evaluated, Failure> {
         self.step.divergence.check(self.plan)?;
         average_buffers(self.communicator, state.model.parameters(), state.step)?;
+        state.share_sketches(self.communicator)?;
         let scores = self.evaluation.run(state, self.task, self.communicator)?;
-        self.telemetry.record_evaluation(state.step, self.plan, &scores);
+        self.telemetry.record_evaluation(state, self.plan, &scores);
         Ok(scores)
     }
 
@@ -115,6 +116,7 @@ impl Training<'_> {
     fn save(&mut self, state: &mut TrainState, scores: Option<Evaluated>) -> Result<(), Failure> {
         self.step.divergence.check(self.plan)?;
         state.share_loss(self.communicator)?;
+        state.share_sketches(self.communicator)?;
         average_buffers(self.communicator, state.model.parameters(), state.step)?;
         self.telemetry.clock.enter(Time::Checkpoint);
         let run = RunState::of(state, self.plan, self.evaluation.classes(), scores, self.telemetry.seconds());

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use collectives::local_ranks;
 use metrics::{ProgressMode, Record, Summary, read_records};
+use trainer::checkpoint::load;
 use trainer::failure::Failure;
 use trainer::resume::Resume;
 use trainer::run::{Options, train};
@@ -151,6 +152,45 @@ fn every_optimizer_goes_on_bit_by_bit() {
     for name in ["sgd", "adamw", "lamb", "lion", "muon"] {
         let sets = [&format!("optimizer.name={name}"), "ema.decay=0.9", "optimizer.learning_rate=1e-3"];
         goes_on_bit_by_bit(data.path(), &sets, &["ema.safetensors"]);
+    }
+}
+
+/// The checkpoint of step 3 lies between two refreshes: what was seen since the last one is in it.
+#[test]
+fn dynamic_corrections_go_on_bit_by_bit_on_one_rank_and_on_three() {
+    let data = digits();
+    let base = [
+        "model.activation={ name = 'crrelu', dynamic = true }",
+        "eafo.every_steps=2",
+        "eafo.watch=true",
+        "optimizer.learning_rate=1e-3",
+    ];
+    goes_on_bit_by_bit(data.path(), &base, &[]);
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let [whole, parts] = ["whole", "parts"].map(|name| folder.path().join(name));
+    let with = |steps| [&base[..], &[steps]].concat();
+    run_on(3, data.path(), &whole, &Resume::None, &with("schedule.max_steps=6"));
+    run_on(3, data.path(), &parts, &Resume::None, &with("schedule.max_steps=3"));
+    run_on(3, data.path(), &parts, &Resume::Auto, &with("schedule.max_steps=6"));
+    let of =
+        |folder: &Path, step: u64| load(&folder.join(format!("checkpoints/step-{step:08}"))).expect("a checkpoint");
+    let [whole_end, parts_end] = [&whole, &parts].map(|folder| of(folder, 6));
+    assert!(whole_end.parameters == parts_end.parameters, "three ranks do not go on as they were");
+    assert_eq!(whole_end.state.sketches, parts_end.state.sketches);
+    let correction = |step| {
+        let tensors = models::from_safetensors(&of(&whole, step).parameters).expect("tensors");
+        tensors.into_iter().find(|(name, _)| name == "blocks.1.mlp.act.correction").expect("a correction").1
+    };
+    assert_ne!(correction(3), correction(6), "the correction follows nothing");
+
+    let records = read_records(&whole.join("metrics.jsonl")).expect("metrics");
+    let last = records.iter().rev().find_map(|record| if let Record::Eval(eval) = record { Some(eval) } else { None });
+    let last = last.expect("an evaluation at the end");
+    for entropies in [&last.preactivation_entropy, &last.output_entropy] {
+        let layers: Vec<&str> = entropies.iter().map(|(layer, _)| layer.as_str()).collect();
+        assert_eq!(layers, ["blocks.0.mlp.act", "blocks.1.mlp.act"]);
+        assert!(entropies.iter().all(|(_, entropy)| entropy.is_finite() && entropy.abs() < 5.0), "{entropies:?}");
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use activations::Table;
 use serde::{Deserialize, Serialize};
 
 use crate::EafoError;
-use crate::density::{Density, Family, Kernel, Scaled};
+use crate::density::{Density, Family, Kernel, Scaled, short};
 use crate::entropy::{Output, Plain};
-use crate::function::Function;
+use crate::function::{Corrected, Function, Map};
 use crate::quadrature::Tolerance;
 use crate::samples::entropy_of_counts;
 
@@ -38,14 +39,8 @@ pub struct LayerFile {
 pub struct Layer {
     /// The module's name, such as `blocks.0.mlp.act`.
     pub name: String,
-    /// The activation's name in the catalogue.
-    pub activation: String,
-    /// The values of its parameters, in the catalogue's order; empty for its initial ones. ε of crrelu stands in `epsilon`.
-    #[serde(default)]
-    pub parameters: Vec<f64>,
-    /// The learned ε, of activations that have one.
-    #[serde(default)]
-    pub epsilon: Option<f64>,
+    /// What its activation computes.
+    pub activation: Applied,
     /// The histogram of pre-activations.
     pub histogram: Histogram,
     /// Their mean, over all values, also those outside the histogram.
@@ -60,6 +55,54 @@ pub struct Layer {
     /// How many of them had no slope on any image: |f′| below 1e-6 everywhere.
     #[serde(default)]
     pub dead_units: Option<u64>,
+}
+
+/// An activation with what it has learned.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Applied {
+    /// Its name: one of the catalogue, or any where `table` is its function.
+    pub name: String,
+    /// The values of its parameters, in the catalogue's order; empty for its initial ones.
+    #[serde(default)]
+    pub parameters: Vec<f64>,
+    /// ε, of activations that have one; it wins over the one in `parameters`.
+    #[serde(default)]
+    pub epsilon: Option<f64>,
+    /// The function, of tabulated activations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<Nodes>,
+    /// What ε multiplies, of dynamic activations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correction: Option<Nodes>,
+}
+
+/// A table ([`Table`]) by its numbers.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nodes {
+    /// The first node.
+    pub x0: f64,
+    /// The distance of neighbouring nodes.
+    pub step: f64,
+    /// Values at the nodes.
+    pub values: Vec<f64>,
+    /// Slopes at the nodes.
+    pub slopes: Vec<f64>,
+}
+
+impl From<&Table> for Nodes {
+    fn from(table: &Table) -> Nodes {
+        let (values, slopes) = (table.values().to_vec(), table.slopes().to_vec());
+        Nodes { x0: table.x0(), step: table.step(), values, slopes }
+    }
+}
+
+impl Nodes {
+    fn table(&self, of: &str) -> Result<Table, EafoError> {
+        let table = Table::new(self.x0, self.step, self.values.clone(), self.slopes.clone());
+        table.map_err(|error| EafoError::Text { text: of.to_owned(), reason: error.to_string() })
+    }
 }
 
 /// Counts between edges, and beyond them.
@@ -160,29 +203,12 @@ impl Layer {
         }
         let counts: Vec<f64> = self.counts().collect();
         Kernel::from_histogram("`histogram`", &self.histogram.edges, &counts).map_err(|error| error.to_string())?;
-        self.function().map_err(|error| error.to_string())?;
+        self.activation.map().map_err(|error| error.to_string())?;
         Ok(())
     }
 
     fn counts(&self) -> impl Iterator<Item = f64> {
         self.histogram.counts.iter().map(|count| *count as f64)
-    }
-
-    /// The activation with what it has learned.
-    ///
-    /// # Errors
-    /// As [`Function::parse`].
-    pub fn function(&self) -> Result<Function, EafoError> {
-        let function = Function::parse(&self.activation)?;
-        let Some(activation) = function.activation() else { return Ok(function) };
-        let mut values = if self.parameters.is_empty() { function.values().to_vec() } else { self.parameters.clone() };
-        let place = activation.parameters().iter().position(|parameter| parameter.name == "epsilon");
-        if let (Some(place), Some(epsilon)) = (place, self.epsilon)
-            && place < values.len()
-        {
-            values[place] = epsilon;
-        }
-        Function::catalogue(activation, &values)
     }
 
     /// The density of its pre-activations, smoothed by at least a bin.
@@ -206,10 +232,10 @@ impl Layer {
     /// # Errors
     /// [`EafoError`] where the activation is unknown or an integral fails.
     pub fn reading(&self) -> Result<Reading, EafoError> {
-        let (function, density, gaussian) = (self.function()?, self.density()?, self.gaussian()?);
+        let (map, density, gaussian) = (self.activation.map()?, self.density()?, self.gaussian()?);
         let tolerance = Tolerance { absolute: 1e-7, relative: 1e-7 };
         let plain = Plain(&density);
-        let output = Output::new(&function, &plain);
+        let output = Output::new(&*map, &plain);
         let entropy = output.entropy(tolerance)?;
         let deviation = output.moments(tolerance).ok().map(|(_, deviation)| deviation);
         let counts: Vec<f64> = self.counts().collect();
@@ -217,8 +243,8 @@ impl Layer {
         let outside = (self.histogram.below + self.histogram.above) as f64;
         Ok(Reading {
             name: self.name.clone(),
-            activation: crate::function::Map::name(&function),
-            epsilon: self.epsilon,
+            activation: self.activation.label(&*map),
+            epsilon: self.activation.epsilon,
             mean: self.mean,
             deviation: self.variance.sqrt(),
             kurtosis: self.kurtosis,
@@ -231,6 +257,46 @@ impl Layer {
             dead_share: self.units.zip(self.dead_units).map(|(units, dead)| dead as f64 / units.max(1) as f64),
             outside_share: outside / (outside + counts.iter().sum::<f64>()),
         })
+    }
+}
+
+impl Applied {
+    /// The function.
+    ///
+    /// # Errors
+    /// As [`Function::parse`].
+    pub fn map(&self) -> Result<Box<dyn Map>, EafoError> {
+        if let Some(nodes) = &self.table {
+            return Ok(Box::new(nodes.table("`table`")?));
+        }
+        let function = Function::parse(&self.name)?;
+        let Some(activation) = function.activation() else { return Ok(Box::new(function)) };
+        if let Some(nodes) = &self.correction {
+            let base = activation.base().ok_or_else(|| EafoError::Text {
+                text: self.name.clone(),
+                reason: "no correction belongs to it; take `correction` away".to_owned(),
+            })?;
+            let (base, epsilon) = (Function::catalogue(base, &[])?, self.epsilon.unwrap_or_default());
+            return Ok(Box::new(Corrected { base, epsilon, correction: nodes.table("`correction`")? }));
+        }
+        let mut values = if self.parameters.is_empty() { function.values().to_vec() } else { self.parameters.clone() };
+        let place = activation.parameters().iter().position(|parameter| parameter.name == "epsilon");
+        if let (Some(place), Some(epsilon)) = (place, self.epsilon)
+            && place < values.len()
+        {
+            values[place] = epsilon;
+        }
+        Ok(Box::new(Function::catalogue(activation, &values)?))
+    }
+
+    /// What reports call it; `map` is what [`Applied::map`] gives.
+    fn label(&self, map: &dyn Map) -> String {
+        let epsilon = self.epsilon.map_or_else(String::new, |epsilon| format!("{}, ", short(epsilon)));
+        match (&self.table, &self.correction) {
+            (None, None) => map.name(),
+            (Some(_), _) => self.name.clone(),
+            (None, Some(_)) => format!("{}({epsilon}dynamic)", self.name),
+        }
     }
 }
 
@@ -264,9 +330,7 @@ mod tests {
         let (below, above) = (count(density.cdf(-6.0)), count(1.0 - density.cdf(6.0)));
         Layer {
             name: "blocks.0.mlp.act".to_owned(),
-            activation: activation.to_owned(),
-            parameters: Vec::new(),
-            epsilon: None,
+            activation: Applied { name: activation.to_owned(), ..Applied::default() },
             histogram: Histogram { edges, counts, below, above },
             mean: density.mean(),
             variance: density.variance(),
@@ -294,8 +358,34 @@ mod tests {
     fn a_learned_epsilon_is_what_the_activation_has() {
         let gaussian = crate::density::parse("gaussian").unwrap();
         let mut layer = layer(gaussian.as_ref(), "crrelu");
-        layer.epsilon = Some(-0.3);
+        layer.activation.epsilon = Some(-0.3);
         assert_eq!(layer.reading().unwrap().activation, "crrelu(-0.3)");
+    }
+
+    #[test]
+    fn tables_stand_for_the_function_or_for_the_correction() {
+        let gaussian = crate::density::parse("gaussian").unwrap();
+        let of = |name: &str, change: &dyn Fn(&mut Layer)| {
+            let mut layer = layer(gaussian.as_ref(), name);
+            change(&mut layer);
+            layer.reading().unwrap()
+        };
+        let still = Table::new(-8.0, 16.0, vec![0.0, 0.0], vec![0.0, 0.0]).unwrap();
+        let relu = of("relu", &|_| {});
+        let corrected = of("crrelu", &|layer| {
+            layer.activation.epsilon = Some(-0.3);
+            layer.activation.correction = Some(Nodes::from(&still));
+        });
+        assert_eq!(corrected.activation, "crrelu(-0.3, dynamic)");
+        assert!((corrected.entropy_after - relu.entropy_after).abs() < 1e-9, "{corrected:?}, {relu:?}");
+        let line = Table::new(-8.0, 16.0, vec![-16.0, 16.0], vec![2.0, 2.0]).unwrap();
+        let double = of("mine", &|layer| layer.activation.table = Some(Nodes::from(&line)));
+        assert_eq!(double.activation, "mine");
+        let known = crate::special::normal_entropy(1.0) + std::f64::consts::LN_2;
+        assert!((double.entropy_after - known).abs() < 5e-3, "{double:?}, {known}");
+        let mut wrong = layer(gaussian.as_ref(), "gelu");
+        wrong.activation.correction = Some(Nodes::from(&still));
+        assert!(wrong.check().unwrap_err().contains("`gelu`"), "{:?}", wrong.check());
     }
 
     #[test]
@@ -324,7 +414,7 @@ mod tests {
         assert!(refused(&|file| file.format = 9).contains("`format` is 9"));
         assert!(refused(&|file| file.layers.clear()).contains("`layers` is empty"));
         assert!(refused(&|file| file.layers[0].variance = 0.0).contains("layer `blocks.0.mlp.act`: `variance` is 0"));
-        assert!(refused(&|file| file.layers[0].activation = "gelo".to_owned()).contains("did you mean gelu"));
+        assert!(refused(&|file| file.layers[0].activation.name = "gelo".to_owned()).contains("did you mean gelu"));
         assert!(refused(&|file| file.layers[0].histogram.edges[3] = -9.0).contains("edge 3 = -9 is not above edge 2"));
         assert!(refused(&|file| file.layers[0].dead_units = Some(201)).contains("`dead_units` is 201"));
         std::fs::write(&path, "{\"format\": 1}").unwrap();

@@ -26,6 +26,7 @@ pub mod quadrature;
 pub mod rank;
 mod root;
 pub mod samples;
+pub mod sketch;
 pub mod special;
 pub mod worst;
 

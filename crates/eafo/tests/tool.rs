@@ -171,7 +171,7 @@ fn is_whole(path: &Path) -> bool {
 }
 
 const LAYERS: &str = r#"{"format": 1, "model": "vit_tiny", "source": "a checkpoint", "images": 4, "layers": [
-  {"name": "blocks.0.mlp.act", "activation": "crrelu", "epsilon": -0.2,
+  {"name": "blocks.0.mlp.act", "activation": {"name": "crrelu", "epsilon": -0.2},
    "histogram": {"edges": [-2, -1, 0, 1, 2], "counts": [10, 40, 40, 10], "below": 1, "above": 1},
    "mean": 0.0, "variance": 0.9, "kurtosis": 3.1, "units": 8, "dead_units": 1}]}"#;
 

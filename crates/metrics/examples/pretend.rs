@@ -5,8 +5,8 @@
 use std::{error::Error, net::Ipv4Addr, path::PathBuf, thread, time::Duration, time::Instant, time::SystemTime};
 
 use metrics::{
-    Endpoint, EvalReport, Identity, JsonLines, LoaderReport, Metrics, Phase, Progress, ProgressMode, Recorder,
-    RunShape, StepClock, StepReport, Target, draw_curves, write_targets,
+    Endpoint, EvalReport, Identity, JsonLines, LayerEntropies, LoaderReport, Metrics, Phase, Progress, ProgressMode,
+    Recorder, RunShape, StepClock, StepReport, Target, draw_curves, write_targets,
 };
 
 const STEPS_PER_EPOCH: u64 = 45;
@@ -94,6 +94,13 @@ fn one_step(
             ema: None,
             samples,
             seconds,
+            entropies: (0..6)
+                .map(|block| LayerEntropies {
+                    layer: format!("blocks.{block}.mlp.act"),
+                    before: 0.1 * f64::from(block) + progress,
+                    after: 0.1 * f64::from(block) + progress - 0.8,
+                })
+                .collect(),
         })?;
     }
     if step.is_multiple_of(90) && rank == 0 {

@@ -109,6 +109,10 @@ catalogue! {
         "Validation images whose class the moving average of the weights ranked first, at the last evaluation.";
     EMA_TOP5 = Gauge Run "rectify_ema_top5_percent" []
         "Validation images whose class the moving average of the weights ranked among the first five, at the last evaluation.";
+    PREACTIVATION_ENTROPY = Gauge Run "rectify_preactivation_entropy_nats" ["layer"]
+        "Entropy of what a layer's activation is applied to in training, at the last evaluation; only where it is followed.";
+    OUTPUT_ENTROPY = Gauge Run "rectify_output_entropy_nats" ["layer"]
+        "Entropy of what comes out of a layer's activation, at the last evaluation; only where it is followed.";
 
     LOADER_QUEUE_DEPTH = Gauge Rank "rectify_loader_queue_depth" []
         "Batches that are ready and wait for the step; 0 means that the step waits for the loader.";

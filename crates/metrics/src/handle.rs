@@ -96,6 +96,12 @@ impl Metrics {
         ] {
             number.into_iter().for_each(|number| gauge.set(number));
         }
+        for (gauges, by_layer) in [
+            (&self.inner.preactivation_entropy, &record.preactivation_entropy),
+            (&self.inner.output_entropy, &record.output_entropy),
+        ] {
+            by_layer.iter().for_each(|(layer, entropy)| gauges.with_label_values(&[layer]).set(*entropy));
+        }
     }
 
     /// Sets what the loader says of itself. Call it at the start too, with every reason at 0.
@@ -167,6 +173,8 @@ struct Inner {
     ema_evaluation_loss: LateGauge,
     ema_top1: LateGauge,
     ema_top5: LateGauge,
+    preactivation_entropy: GaugeVec,
+    output_entropy: GaugeVec,
     loader_queue_depth: LateGauge,
     loader_read_bytes: IntCounter,
     bad_images: IntCounterVec,
@@ -206,6 +214,8 @@ impl Inner {
             ema_evaluation_loss: declare.gauge(&catalogue::EMA_EVALUATION_LOSS),
             ema_top1: declare.gauge(&catalogue::EMA_TOP1),
             ema_top5: declare.gauge(&catalogue::EMA_TOP5),
+            preactivation_entropy: declare.gauges(&catalogue::PREACTIVATION_ENTROPY),
+            output_entropy: declare.gauges(&catalogue::OUTPUT_ENTROPY),
             loader_queue_depth: declare.gauge(&catalogue::LOADER_QUEUE_DEPTH),
             loader_read_bytes: declare.counter(&catalogue::LOADER_READ_BYTES),
             bad_images: declare.counters(&catalogue::BAD_IMAGES),

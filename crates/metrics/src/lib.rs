@@ -41,7 +41,7 @@ pub use error::MetricsError;
 pub use handle::{Identity, Metrics};
 pub use lines::{JsonLines, Resumed, read_records};
 pub use progress::{Event, PREFIX, RunShape, parse};
-pub use record::{AverageReport, EvalRecord, EvalReport, LoaderReport, Record, StepRecord, StepReport};
+pub use record::{AverageReport, EvalRecord, EvalReport, LayerEntropies, LoaderReport, Record, StepRecord, StepReport};
 pub use recorder::Recorder;
 pub use summary::{Summary, Versions};
 pub use targets::{Target, render_targets, write_targets};

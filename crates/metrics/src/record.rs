@@ -33,7 +33,7 @@ pub struct LoaderReport {
 }
 
 /// What the trainer knows after an evaluation.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct EvalReport {
     /// Finished optimizer steps, restarts included.
     pub step: u64,
@@ -51,6 +51,19 @@ pub struct EvalReport {
     pub samples: u64,
     /// Time that the evaluation took.
     pub seconds: f64,
+    /// Entropies of the layers whose pre-activations are followed, in the order of the network.
+    pub entropies: Vec<LayerEntropies>,
+}
+
+/// Entropies around one activation, in nats.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LayerEntropies {
+    /// The activation's module.
+    pub layer: String,
+    /// Of what it is applied to.
+    pub before: f64,
+    /// Of what comes out.
+    pub after: f64,
 }
 
 /// What an evaluation says of the moving average of the weights.
@@ -155,6 +168,12 @@ pub struct EvalRecord {
     pub evaluation_samples: u64,
     /// Time that the evaluation took.
     pub evaluation_seconds: f64,
+    /// Entropy in nats of what activations are applied to in training, by layer; absent where none is followed.
+    #[serde(with = "as_map", skip_serializing_if = "Vec::is_empty")]
+    pub preactivation_entropy: Vec<(String, f64)>,
+    /// Entropy in nats of what comes out of them, by layer.
+    #[serde(with = "as_map", skip_serializing_if = "Vec::is_empty")]
+    pub output_entropy: Vec<(String, f64)>,
 }
 
 /// JSON has no NaN and no infinity: they are written as `null`, and read as NaN.

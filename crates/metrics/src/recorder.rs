@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use crate::{
-    EvalRecord, EvalReport, Event, JsonLines, Metrics, MetricsError, Phase, Progress, Record, RunShape, StepRecord,
-    StepReport, StepTimes, Window, handle::unix_seconds, recent::RecentSteps,
+    EvalRecord, EvalReport, Event, JsonLines, LayerEntropies, Metrics, MetricsError, Phase, Progress, Record, RunShape,
+    StepRecord, StepReport, StepTimes, Window, handle::unix_seconds, recent::RecentSteps,
 };
 
 /// The sinks of one rank. Rank 0 has the file and the console; the others only their metrics.
@@ -32,6 +32,11 @@ impl Recorder {
     /// The metrics, for what has no record: loader, checkpoints.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Whether this is rank 0, which speaks for all.
+    pub fn is_main(&self) -> bool {
+        self.metrics.identity().rank == 0
     }
 
     /// The console.
@@ -103,6 +108,9 @@ impl Recorder {
         let now = report.ema.map_or(0.0, |ema| ema.top1_percent).max(report.top1_percent);
         let best = self.best_top1.map_or(now, |best| best.max(now));
         self.best_top1 = Some(best);
+        let by_layer = |entropy: fn(&LayerEntropies) -> f64| {
+            report.entropies.iter().map(|one| (one.layer.clone(), entropy(one))).collect()
+        };
         let record = EvalRecord {
             step: report.step,
             epoch: report.epoch,
@@ -116,6 +124,8 @@ impl Recorder {
             ema_top5_percent: report.ema.map(|ema| ema.top5_percent),
             evaluation_samples: report.samples,
             evaluation_seconds: report.seconds,
+            preactivation_entropy: by_layer(|one| one.before),
+            output_entropy: by_layer(|one| one.after),
         };
         self.metrics.set_eval(&record);
         self.progress.show(&Event::Eval {

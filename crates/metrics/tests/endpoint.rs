@@ -7,8 +7,8 @@ use std::{
 };
 
 use metrics::{
-    AverageReport, Endpoint, EvalReport, Identity, LoaderReport, Metrics, MetricsError, Phase, Progress, ProgressMode,
-    Recorder, RunShape, StepClock, StepReport, Target, catalogue, render_targets,
+    AverageReport, Endpoint, EvalReport, Identity, LayerEntropies, LoaderReport, Metrics, MetricsError, Phase,
+    Progress, ProgressMode, Recorder, RunShape, StepClock, StepReport, Target, catalogue, render_targets,
 };
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -51,8 +51,10 @@ fn train(metrics: &Metrics) {
     recorder.record(StepReport { step, epoch, loss, learning_rate, gradient_norm, epsilon, loader }).unwrap();
     let (samples, seconds) = (360, 2.0);
     let ema = Some(AverageReport { loss: 1.25, top1_percent: 96.5, top5_percent: 99.0 });
-    let report = EvalReport { step, epoch, loss, top1_percent: 97.5, top5_percent: 99.5, ema, samples, seconds };
-    recorder.record_eval(report).unwrap();
+    let entropies = vec![LayerEntropies { layer: "blocks.0.mlp.act".to_owned(), before: 1.25, after: 0.75 }];
+    let report =
+        EvalReport { step, epoch, loss, top1_percent: 97.5, top5_percent: 99.5, ema, samples, seconds, entropies };
+    recorder.record_eval(report.clone()).unwrap();
     recorder.record_eval(EvalReport { top1_percent: 96.0, ..report }).unwrap();
     metrics.checkpoint_saved(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
     metrics.checkpoint_failed();
@@ -105,6 +107,8 @@ fn a_scrape_holds_the_numbers_of_the_run() {
     assert_eq!(value(&text, "rectify_bad_images_total", &[r#"reason="truncated""#]), 2.0);
     assert_eq!(value(&text, "rectify_bad_images_total", &[r#"reason="empty""#]), 0.0);
     assert_eq!(value(&text, "rectify_epsilon", &[r#"layer="blocks.0.mlp.act""#]), -0.25);
+    assert_eq!(value(&text, "rectify_preactivation_entropy_nats", &[r#"layer="blocks.0.mlp.act""#]), 1.25);
+    assert_eq!(value(&text, "rectify_output_entropy_nats", &[r#"layer="blocks.0.mlp.act""#]), 0.75);
     assert_eq!(value(&text, "rectify_checkpoints_total", &[r#"outcome="failed""#]), 1.0);
     assert_eq!(value(&text, "rectify_build_info", &[r#"libtorch="2.11.0""#]), 1.0);
 }

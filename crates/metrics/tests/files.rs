@@ -3,8 +3,9 @@
 use std::{fs, path::Path};
 
 use metrics::{
-    AverageReport, EvalRecord, EvalReport, Identity, JsonLines, Metrics, MetricsError, Progress, ProgressMode, Record,
-    Resumed, RunShape, StepRecord, StepReport, Summary, Versions, draw_curves, read_records, write_targets,
+    AverageReport, EvalRecord, EvalReport, Identity, JsonLines, LayerEntropies, Metrics, MetricsError, Progress,
+    ProgressMode, Record, Resumed, RunShape, StepRecord, StepReport, Summary, Versions, draw_curves, read_records,
+    write_targets,
 };
 
 fn step(step: u64, loss: f64) -> Record {
@@ -111,11 +112,16 @@ fn the_file_has_the_numbers_that_the_endpoint_has() {
     recorder.restore_best_top1(Some(50.0));
     recorder.record_eval(EvalReport { step: 5, top1_percent: 100.0 / 3.0, ..EvalReport::default() }).unwrap();
     let ema = Some(AverageReport { top1_percent: 60.0, ..AverageReport::default() });
-    recorder.record_eval(EvalReport { step: 6, top1_percent: 40.0, ema, ..EvalReport::default() }).unwrap();
+    let entropies = vec![LayerEntropies { layer: "act".into(), before: 1.5, after: f64::NAN }];
+    recorder.record_eval(EvalReport { step: 6, top1_percent: 40.0, ema, entropies, ..EvalReport::default() }).unwrap();
     let records = read_records(&path).unwrap();
     let [Record::Step(step), Record::Eval(eval), Record::Eval(averaged)] = &records[..] else { panic!("{records:?}") };
     assert_eq!((averaged.ema_top1_percent, averaged.best_top1_percent), (Some(60.0), 60.0));
-    assert_eq!(fs::read_to_string(&path).unwrap().lines().filter(|line| line.contains("ema_")).count(), 1);
+    assert_eq!(averaged.preactivation_entropy, [("act".to_owned(), 1.5)]);
+    assert!(averaged.output_entropy[0].1.is_nan() && eval.output_entropy.is_empty());
+    for key in ["ema_", "_entropy"] {
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().filter(|line| line.contains(key)).count(), 1);
+    }
     assert_eq!((step.loss, step.learning_rate, step.images), (loss, learning_rate, 40));
     assert_eq!((eval.top1_percent, eval.best_top1_percent), (100.0 / 3.0, 50.0));
     let line = format!("rectify_loss{{rank=\"0\",host=\"here\",run=\"demo\"}} {loss}");

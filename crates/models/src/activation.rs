@@ -1,22 +1,34 @@
-//! The activations of the catalogue on tensors, with their learnable parameters.
+//! The activations of the catalogue, tabulated and dynamic ones on tensors, with their learnable parameters.
 
 use activations::Activation as Formula;
-use kernels::activation::Fused;
+use kernels::activation::{Correction, Fused, Tabulated};
+use plan::models::Function;
 use tch::Tensor;
 
-use crate::declaration::{Declarations, Role, Slot};
+use crate::declaration::{BufferSlot, Constant, Declarations, Role, Slot};
 use crate::initial::Initial;
 use crate::parameters::Parameters;
 
 /// One activation module of a network.
 pub struct Activation {
-    formula: Formula,
-    scalars: Vec<Scalar>,
+    name: String,
+    form: Form,
+}
+
+enum Form {
+    /// A formula with its parameters.
+    Formula(Formula, Vec<Scalar>),
+    /// The numbers of a table, as [`Tabulated`] takes them.
+    Table(Constant),
+    /// A base and ε times a correction, whose numbers ([`Correction`]) change in training.
+    Corrected { base: Fused, epsilon: Scalar, correction: BufferSlot },
 }
 
 /// A parameter of an activation, shape `(1,)`.
 enum Scalar {
+    /// A parameter of the model.
     Learned(Slot),
+    /// A constant.
     Fixed(f64),
 }
 
@@ -24,19 +36,10 @@ impl Activation {
     /// Declares the activation of the module `name`, such as `blocks.0.mlp.act`.
     ///
     /// What it learns become parameters of the model: `name.epsilon` (CRReLU), `name.weight` (PReLU, as in PyTorch),
-    /// `name.scale` and `name.bias` (StarReLU, as in timm). The rest stay constants.
+    /// `name.scale` and `name.bias` (StarReLU, as in timm). The rest stay constants. A dynamic one has the buffer
+    /// `name.correction`, which begins as CRReLU's.
     pub fn declare(declarations: &mut Declarations<'_>, name: &str) -> Activation {
-        let spec = declarations.activations().of(name);
-        let formula = spec.activation;
-        let role = Role::Activation { decays: spec.decays(declarations.rule()) };
-        let scalars = formula.parameters().iter().zip(&spec.values).map(|(parameter, &initial)| {
-            if !(parameter.learnable && spec.learnable) {
-                return Scalar::Fixed(initial);
-            }
-            let suffix = if formula == Formula::PRelu { "weight" } else { parameter.name };
-            Scalar::Learned(declarations.add(format!("{name}.{suffix}"), &[1], Initial::Constant(initial), role))
-        });
-        Activation { formula, scalars: scalars.collect() }
+        Activation { name: name.to_owned(), form: Form::declare(declarations, name) }
     }
 
     /// The activation of every element of `x`, which may have any shape.
@@ -46,14 +49,71 @@ impl Activation {
 
     /// `f(x + bias)` of `x` `(…, C)` and `bias` `(C)`: one pass over memory where the formula has loops of its own.
     pub fn forward_biased(&self, parameters: &Parameters, x: &Tensor, bias: Option<&Tensor>) -> Tensor {
-        if let Some(fused) = Fused::of(self.formula) {
+        parameters.show(&self.name, x, bias);
+        self.form.forward(parameters, x, bias)
+    }
+}
+
+/// The name of a parameter of an activation among those of its model, if it is learned.
+pub fn parameter_name(module: &str, formula: Formula, parameter: &str) -> String {
+    let suffix = if formula == Formula::PRelu { "weight" } else { parameter };
+    format!("{module}.{suffix}")
+}
+
+/// The name of the correction of a dynamic activation among the buffers of its model: the numbers of a [`Correction`].
+pub fn correction_name(module: &str) -> String {
+    format!("{module}.correction")
+}
+
+impl Form {
+    fn declare(declarations: &mut Declarations<'_>, name: &str) -> Form {
+        let spec = declarations.activations().of(name);
+        let formula = match &spec.function {
+            Function::Formula(formula) => *formula,
+            Function::Table(file) => {
+                let numbers = Tensor::from_slice(&Tabulated::numbers(&file.table));
+                return Form::Table(declarations.constant(numbers));
+            }
+        };
+        let role = Role::Activation { decays: spec.decays(declarations.rule()) };
+        let scalars = formula.parameters().iter().zip(&spec.values).map(|(parameter, &initial)| {
+            if !(parameter.learnable && spec.learnable) {
+                return Scalar::Fixed(initial);
+            }
+            let parameter = parameter_name(name, formula, parameter.name);
+            Scalar::Learned(declarations.add(parameter, &[1], Initial::Constant(initial), role))
+        });
+        let mut scalars: Vec<Scalar> = scalars.collect();
+        if !spec.dynamic {
+            return Form::Formula(formula, scalars);
+        }
+        let base = formula.base().and_then(Fused::of).expect("only what corrects a base is dynamic");
+        let numbers = Correction::numbers(&eafo::sketch::first_correction());
+        let shape = [numbers.len() as i64];
+        let correction = declarations.fixed(correction_name(name), &shape, numbers);
+        Form::Corrected { base, epsilon: scalars.remove(0), correction }
+    }
+
+    fn forward(&self, parameters: &Parameters, x: &Tensor, bias: Option<&Tensor>) -> Tensor {
+        const FIT: &str = "kinds, shapes and devices of a model fit";
+        let (formula, scalars) = match self {
+            Form::Formula(formula, scalars) => (*formula, scalars.as_slice()),
+            Form::Table(table) => {
+                return Tabulated::new(parameters.constant(*table)).forward(x, bias).expect(FIT);
+            }
+            Form::Corrected { base, epsilon, correction } => {
+                let correction = Correction::new(parameters.buffer(*correction));
+                return correction.forward(*base, epsilon.of(parameters), x, bias).expect(FIT);
+            }
+        };
+        if let Some(fused) = Fused::of(formula) {
             let scalars: Vec<kernels::activation::Scalar<'_>> =
-                self.scalars.iter().map(|scalar| scalar.of(parameters)).collect();
-            return fused.forward(x, bias, &scalars).expect("kinds, shapes and devices of a model fit");
+                scalars.iter().map(|scalar| scalar.of(parameters)).collect();
+            return fused.forward(x, bias, &scalars).expect(FIT);
         }
         let biased = bias.map(|bias| x + bias.to_kind(x.kind()));
         let x = biased.as_ref().unwrap_or(x);
-        match (self.formula, self.scalars.as_slice()) {
+        match (formula, scalars) {
             (Formula::Identity, []) => x.shallow_clone(),
             (Formula::Elu, &[Scalar::Fixed(alpha)]) => elu(x, alpha),
             (Formula::Celu, &[Scalar::Fixed(alpha)]) => celu(x, alpha),
@@ -83,6 +143,9 @@ fn celu(x: &Tensor, alpha: f64) -> Tensor {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use activations::{Table, TableFile};
     use plan::config::DecayRule;
     use plan::models::Activations;
     use random::Key;
@@ -176,6 +239,69 @@ mod tests {
                     assert!(error < 1e-5 * (1.0 + slope.abs()), "{formula}, {}: {found}, {slope}", parameter.name);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_table_has_the_values_and_slopes_of_its_reference_and_learns_nothing() {
+        let nodes = (0..41).map(|i| -4.0 + 0.2 * f64::from(i));
+        let (values, slopes) = nodes.map(|x| (Formula::Mish.f(x, &[]), Formula::Mish.df(x, &[]))).unzip();
+        let table = Table::new(-4.0, 0.2, values, slopes).unwrap();
+        let (name, density, base) = ("mine".to_owned(), "gaussian".to_owned(), "mish".to_owned());
+        let file = TableFile { name, density, base, step: 0.0, interval: (-4.0, 4.0), table: table.clone() };
+        let activations = Activations::reference(Function::Table(Arc::new(file)));
+        let architecture = plan::models::find("vit_tiny_patch16_224").expect("a model").architecture;
+        let mut declarations = Declarations::new(DecayRule::All.into(), &architecture, &activations);
+        let module = Activation::declare(&mut declarations, "act");
+        let parameters =
+            Parameters::allocate(&declarations, Some(Key::root(0)), Device::Cpu, Kind::Double).expect("a few numbers");
+        assert_eq!(parameters.iter().len(), 0);
+        let x = Tensor::from_slice(&points()).set_requires_grad(true);
+        let bias = Tensor::from_slice(&vec![0.125; points().len()]);
+        let y = module.forward_biased(&parameters, &x, Some(&bias));
+        y.sum(Kind::Double).backward();
+        for (i, point) in points().into_iter().enumerate() {
+            let (found, slope) = (y.double_value(&[i as i64]), x.grad().double_value(&[i as i64]));
+            assert!((found - table.f(point + 0.125)).abs() < 1e-12, "f({point}) = {found}");
+            assert!((slope - table.df(point + 0.125)).abs() < 1e-12, "f′({point}) = {slope}");
+        }
+    }
+
+    /// Before anything was refreshed a dynamic CRReLU is CRReLU, to the rounding of its table; afterwards what the buffer says.
+    #[test]
+    fn a_dynamic_activation_begins_as_the_static_one_and_follows_its_buffer() {
+        let corrected = Formula::ALL.into_iter().filter_map(|formula| Some((formula, formula.base()?)));
+        for (formula, base) in corrected {
+            let mut activations = Activations::reference(formula);
+            activations.default.values = vec![0.3];
+            activations.default.dynamic = true;
+            let architecture = plan::models::find("vit_tiny_patch16_224").expect("a model").architecture;
+            let mut declarations = Declarations::new(DecayRule::All.into(), &architecture, &activations);
+            let module = Activation::declare(&mut declarations, "act");
+            let parameters =
+                Parameters::allocate(&declarations, Some(Key::root(0)), Device::Cpu, Kind::Double).expect("memory");
+            let names: Vec<&str> = parameters.buffers().iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!((names, parameters.statistics().count()), (vec!["act.correction"], 0));
+            let x = Tensor::from_slice(&points());
+            parameters.watch(usize::MAX, 0);
+            let y = module.forward(&parameters, &x);
+            let seen = parameters.watched();
+            assert_eq!((seen.len(), seen[0].module.as_str()), (1, "act"));
+            assert_eq!(seen[0].values.flatten(0, -1), x.to_kind(Kind::Float));
+            for (i, point) in points().into_iter().enumerate() {
+                let (found, expected) = (y.double_value(&[i as i64]), formula.f(point, &[0.3]));
+                assert!((found - expected).abs() < 5e-4, "{formula}({point}) = {found} instead of {expected}");
+            }
+            let other = Table::new(-8.0, 0.5, vec![2.0; 33], vec![0.0; 33]).expect("a table");
+            parameters.buffers()[0].1.shallow_clone().copy_(&Tensor::from_slice(&Correction::numbers(&other)));
+            let y = module.forward(&parameters, &x);
+            for (i, point) in points().into_iter().enumerate() {
+                let (found, expected) = (y.double_value(&[i as i64]), base.f(point, &[]) + 0.6);
+                assert!((found - expected).abs() < 1e-12, "{base}({point}) + 0.3 · 2 = {found}");
+            }
+            y.sum(Kind::Double).backward();
+            let slope = parameters.get("act.epsilon").expect("ε learns").tensor.grad().double_value(&[0]);
+            assert!((slope - 2.0 * points().len() as f64).abs() < 1e-9, "{slope}");
         }
     }
 

@@ -93,7 +93,7 @@ pub struct BufferDeclaration {
     pub(crate) shape: Vec<i64>,
     pub(crate) initial: f64,
     pub(crate) counts: bool,
-    /// What training does not change; `initial` otherwise.
+    /// What it begins as and no step changes; `initial` otherwise.
     pub(crate) fixed: Option<Vec<f64>>,
 }
 
@@ -144,7 +144,8 @@ impl<'a> Declarations<'a> {
         BufferSlot(self.buffers.len() - 1)
     }
 
-    /// Adds numbers that stay what they are, of the parameters' kind, in the place of a parameter of timm's.
+    /// Adds numbers that begin as `values` and that a step itself never changes, of the parameters' kind: what stands in the place
+    /// of a parameter of timm's, or is the same on every rank whoever changes it.
     pub fn fixed(&mut self, name: String, shape: &[i64], values: Vec<f64>) -> BufferSlot {
         let (shape, fixed) = (shape.to_vec(), Some(values));
         self.buffers.push(BufferDeclaration { name, shape, initial: 0.0, counts: false, fixed });

@@ -22,9 +22,11 @@ mod stream;
 mod swin;
 mod tnt;
 mod vit;
+mod watching;
 mod weights;
 mod windows;
 
+pub use activation::{correction_name, parameter_name};
 pub use declaration::Grouping;
 pub use error::ModelError;
 pub use exchange::{from_safetensors, to_safetensors};
@@ -33,4 +35,5 @@ pub use model::{Model, Output};
 pub use network::Dropout;
 pub use parameters::{Group, Parameter, Parameters};
 pub use pretrained::{Misfit, Report};
+pub use watching::Preactivations;
 pub use weights::Weights;

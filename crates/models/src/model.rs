@@ -154,6 +154,11 @@ impl Model {
         self.network.dropout()
     }
 
+    /// The modules that are activations, in the order of the network: `blocks.0.mlp.act` and so on.
+    pub fn activations(&self) -> &[String] {
+        &self.activations
+    }
+
     /// What the activations learn, block after block: `blocks.0.mlp.act.epsilon` and so on with CRReLU.
     pub fn activation_parameters(&self) -> impl Iterator<Item = &Parameter> {
         let learned = |parameter: &&Parameter| {

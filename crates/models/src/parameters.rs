@@ -1,5 +1,6 @@
 //! The parameters of a model: flat storage, one buffer of values and one of gradients for each group.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -9,6 +10,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 use crate::declaration::{BufferSlot, Constant, Declarations, Slot};
 use crate::error::ModelError;
 use crate::initial::Initial;
+use crate::watching::{Preactivations, Watching};
 
 /// Parameters start at multiples of this many elements (64 bytes of f32), so that vector loads of any of them are aligned.
 const ALIGNMENT: usize = 16;
@@ -52,6 +54,7 @@ pub struct Parameters {
     statistics: Vec<usize>,
     constants: Vec<Tensor>,
     product_kind: Kind,
+    watching: RefCell<Option<Watching>>,
 }
 
 impl Parameters {
@@ -73,6 +76,7 @@ impl Parameters {
             statistics: Vec::new(),
             constants: Vec::new(),
             product_kind: kind,
+            watching: RefCell::new(None),
         };
         let scales = declared.lr_scales();
         let mut rules: Vec<(bool, f64)> = declared.list().iter().map(|one| one.weight_decay).zip(scales).collect();
@@ -240,6 +244,24 @@ impl Parameters {
     /// As [`Parameters::restore`].
     pub fn restore_into(&self, buffers: &[Tensor], named: &[(String, Tensor)]) -> Result<(), ModelError> {
         overwrite(self.views(buffers), named)
+    }
+
+    /// From now on a forward pass keeps what its activations are applied to: about `most` values of each, from places that differ
+    /// with `turn`. [`Parameters::watched`] ends it.
+    pub fn watch(&self, most: usize, turn: u64) {
+        *self.watching.borrow_mut() = Some(Watching::new(most, turn));
+    }
+
+    /// What was kept since [`Parameters::watch`], in the order of the forward passes; nothing more is.
+    pub fn watched(&self) -> Vec<Preactivations> {
+        self.watching.take().map(Watching::into_kept).unwrap_or_default()
+    }
+
+    /// Shows what the activation of `module` is about to be applied to, `x + bias`.
+    pub(crate) fn show(&self, module: &str, x: &Tensor, bias: Option<&Tensor>) {
+        if let Some(watching) = self.watching.borrow_mut().as_mut() {
+            watching.keep(module, x, bias);
+        }
     }
 
     /// The buffer that was declared as `slot`.

@@ -5,6 +5,7 @@ use std::fmt;
 
 use tch::{Kind, Tensor, no_grad};
 
+use crate::activation::correction_name;
 use crate::error::ModelError;
 use crate::model::Model;
 use crate::positions;
@@ -21,7 +22,7 @@ pub struct Report {
     pub resampled: Vec<Misfit>,
     /// Parts of the classifier that keep their initial values, since the file's have other classes.
     pub replaced: Vec<Misfit>,
-    /// Parameters of activations that the file lacks: they keep their initial values.
+    /// Parameters and corrections of activations that the file lacks: they keep their initial values.
     pub activations: Vec<String>,
     /// Other parameters that the file lacks: they keep their initial values.
     pub missing: Vec<String>,
@@ -51,7 +52,9 @@ impl Model {
     /// is changed then.
     pub fn load_pretrained(&self, named: &[(String, Tensor)]) -> Result<Report, ModelError> {
         let mut given: BTreeMap<&str, &Tensor> = named.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        let of_activations: HashSet<&str> = self.activation_parameters().map(|p| p.name.as_str()).collect();
+        let corrections = self.activations().iter().map(|module| correction_name(module));
+        let of_activations: HashSet<String> =
+            self.activation_parameters().map(|parameter| parameter.name.clone()).chain(corrections).collect();
         let (mut report, mut misfits, mut values) = (Report::default(), Vec::new(), Vec::new());
         for (name, view) in self.parameters().named() {
             let expected = view.size();
@@ -59,8 +62,7 @@ impl Model {
                 if name.ends_with(COUNTER) {
                     continue;
                 }
-                let list =
-                    if of_activations.contains(name.as_str()) { &mut report.activations } else { &mut report.missing };
+                let list = if of_activations.contains(&name) { &mut report.activations } else { &mut report.missing };
                 list.push(name);
                 continue;
             };

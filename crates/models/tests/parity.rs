@@ -218,7 +218,8 @@ fn every_model_of_the_table_is_compared() {
         assert_eq!(fixture.model, name);
         assert!(fixture.settings.is_empty() && fixture.classes == 1000, "{name} is compared as it is");
         let compared: Vec<&str> = fixture.cases.iter().map(|case| case.activation.as_str()).collect();
-        let own = spec(&fixture).activations.default.activation.name();
+        let spec = spec(&fixture);
+        let own = spec.activations.default.function.name();
         assert!([own, "crrelu"].iter().all(|activation| compared.contains(activation)), "{name}: {compared:?}");
         assert!(fixture.cases.iter().all(|case| case.gradients.len() >= 3), "{name}");
     }

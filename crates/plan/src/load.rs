@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use activations::TableFile;
 use toml::{Table, Value};
 use toml_edit::{Document, Item, TableLike};
 
@@ -29,6 +30,7 @@ pub fn parse(text: &str, path: &Path, sets: &[String]) -> Result<Config, ConfigE
         draft.set(set)?;
     }
     draft.check()?;
+    draft.read_tables()?;
     let config = draft.into_config()?;
     config.check()?;
     Ok(config)
@@ -86,17 +88,48 @@ impl Draft {
         Ok(())
     }
 
+    /// All activations of the draft, each with its whole key.
+    fn activations(&mut self) -> Vec<(String, &mut Value)> {
+        let sections = self.table.iter_mut().filter(|(name, _)| matches!(name.as_str(), "model" | "distillation"));
+        let given = sections.filter_map(|(name, section)| Some((name, section.get_mut("activation")?)));
+        given
+            .flat_map(|(section, activation)| {
+                let whole = format!("{section}.activation");
+                if layered(activation).is_none() {
+                    return vec![(whole, activation)];
+                }
+                let layers = layered(activation).into_iter().flatten();
+                layers.map(|(layers, activation)| (format!("{whole}.{layers}"), activation)).collect()
+            })
+            .collect()
+    }
+
     /// `activation = "gelu"` means `activation = { name = "gelu" }`; one spelling is enough from here on.
     fn spell_out_activation(&mut self) {
-        for section in ["model", "distillation"] {
-            let Some(activation) = self.table.get_mut(section).and_then(|section| section.get_mut("activation")) else {
-                continue;
-            };
-            spell_out(activation);
-            if let Some(layers) = layered(activation) {
-                layers.iter_mut().for_each(|(_, activation)| spell_out(activation));
+        self.activations().into_iter().for_each(|(_, activation)| spell_out(activation));
+    }
+
+    /// Puts the texts of tabulated activations in the place of their files, so that a run does not depend on these.
+    fn read_tables(&mut self) -> Result<(), ConfigError> {
+        let origins = self.origins.clone();
+        for (whole, activation) in self.activations() {
+            let Some(table) = activation.as_table_mut() else { continue };
+            let Some(file) = table.get("file").and_then(Value::as_str) else { continue };
+            if let Some((other, value)) = table.iter().find(|(key, _)| *key != "file") {
+                let (whole, expected) =
+                    (format!("{whole}.{other}"), "absent beside `file`, whose table is all".to_owned());
+                return Err(bad(origins.place(&whole), &whole, expected, describe(value), Vec::new()));
             }
+            let text = TableFile::read(Path::new(file)).map(|file| file.text()).map_err(|error| {
+                let whole = format!("{whole}.file");
+                let expected = "the file of a tabulated activation, as `rectify eafo derive` writes it".to_owned();
+                bad(origins.place(&whole), &whole, expected, error.to_string(), Vec::new())
+            })?;
+            table.clear();
+            table.insert("name".to_owned(), Value::String(Activation::TABULATED.to_owned()));
+            table.insert("table".to_owned(), Value::String(text));
         }
+        Ok(())
     }
 
     /// Checks every key and value against the schema; in the order of the file, so that the first mistake is told first.

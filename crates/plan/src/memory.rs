@@ -3,7 +3,7 @@
 use activations::Activation;
 
 use crate::config::OptimizerName;
-use crate::models::ModelSpec;
+use crate::models::{Function, ModelSpec};
 use crate::resolve::Plan;
 
 /// Bytes of a number: everything is f32.
@@ -56,17 +56,11 @@ impl Memory {
 /// Numbers that the forward pass of one image keeps for the backward pass.
 fn kept_of_one_image(model: &ModelSpec) -> u64 {
     let kept = model.architecture.family().kept_for_backward(model.shape());
-    kept.elsewhere + kept.activated * copies(model.activations.default.activation)
+    kept.elsewhere + kept.activated * copies(&model.activations.default.function)
 }
 
-/// How many tensors of its input's size an activation keeps besides its output, which is what follows that keeps it.
-fn copies(activation: Activation) -> u64 {
-    match activation {
-        Activation::Identity | Activation::Relu => 0,
-        Activation::Gelu | Activation::Silu | Activation::Mish => 1,
-        Activation::Elu | Activation::Celu | Activation::PRelu => 1,
-        Activation::StarRelu => 2,
-        // The input, its slope there and ε's own.
-        Activation::CrRelu | Activation::CrGelu | Activation::CrSilu | Activation::CrMish => 3,
-    }
+/// How many tensors of its input's size an activation keeps besides its output, which is what follows that keeps it: its
+/// input, whatever the function.
+fn copies(function: &Function) -> u64 {
+    u64::from(*function != Function::Formula(Activation::Identity))
 }

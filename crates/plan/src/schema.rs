@@ -159,9 +159,10 @@ impl Kind {
     }
 }
 
-/// The names of all activations.
+/// The names of all activations, and that of those which are numbers.
 pub(crate) fn activation_names() -> Vec<&'static str> {
-    activations::Activation::ALL.iter().map(|activation| activation.name()).collect()
+    let formulas = activations::Activation::ALL.iter().map(|activation| activation.name());
+    formulas.chain([crate::config::Activation::TABULATED]).collect()
 }
 
 fn number(value: &Value) -> Option<f64> {

@@ -60,6 +60,19 @@ fn mistakes_in_the_file_name_line_key_and_remedy() {
         ("\"crrelu\"", "{ name = \"crrelu\", slope = 1 }", &["x.toml:6", "`model.activation.slope`", "only epsilon"]),
         ("\"crrelu\"", "{ name = \"gelu\", learnable = true }", &["x.toml:6", "gelu has nothing to learn"]),
         ("\"crrelu\"", "{ nme = \"gelu\" }", &["x.toml:6", "`model.activation.nme`", "`model.activation.name`?"]),
+        ("\"crrelu\"", "{ file = 'no.toml' }", &["x.toml:6", "`model.activation.file`", "no.toml: cannot read"]),
+        (
+            "\"crrelu\"",
+            "{ file = 'no.toml', decay = true }",
+            &["x.toml:6", "`model.activation.decay`", "beside `file`"],
+        ),
+        ("\"crrelu\"", "\"tabulated\"", &["x.toml:6", "`model.activation.table`", "given by `file`"]),
+        (
+            "\"crrelu\"",
+            "{ name = 'gelu', table = 'x' }",
+            &["x.toml:6", "`model.activation.table`", "gelu has a formula"],
+        ),
+        ("\"crrelu\"", "{ name = 'tabulated', table = 'x = 1' }", &["`model.activation.table`", "unknown field `x`"]),
         ("\"crrelu\"", "7", &["x.toml:6", "`model.activation`", "or a table", "found 7"]),
         ("\"crrelu\"", "{ epsilon = 1000 }", &["x.toml:6", "`model.activation.epsilon`", "from -100 to 100"]),
         (

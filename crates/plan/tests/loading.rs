@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use activations::{Table, TableFile};
 use plan::config::{Activation, Activations, Config, Crop, DecayRule, REQUIRED, SECTIONS, Source};
 use plan::{DataFacts, Plan};
 
@@ -42,6 +43,40 @@ fn defaults_fill_the_rest() {
     assert_eq!(config.augment.ratio, [0.75, 4.0 / 3.0]);
     assert_eq!(config.optimizer.decay, DecayRule::Matrices);
     assert_eq!(config.model.activation, None);
+}
+
+/// A tabulated activation: |x| between −1 and 1.
+fn table_file(name: &str) -> TableFile {
+    let table = Table::new(-1.0, 1.0, vec![1.0, 0.0, 1.0], vec![-1.0, 0.0, 1.0]).unwrap();
+    let (density, base) = ("gaussian".to_owned(), "softplus".to_owned());
+    TableFile { name: name.to_owned(), density, base, step: 0.5, interval: (-1.0, 1.0), table }
+}
+
+#[test]
+fn a_tabulated_activation_is_read_once_and_its_file_is_needed_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.toml");
+    table_file("mine").write(&path).unwrap();
+    let by_layers = format!("model.activation={{ default = 'gelu', 'blocks.3' = {{ file = '{}' }} }}", path.display());
+    let teacher = format!("distillation.activation.file={}", path.display());
+    let config = parse(SMALLEST, &[&format!("model.activation.file={}", path.display()), &teacher]);
+    let mixed = parse(SMALLEST, &[&by_layers]);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(parse(&config.to_toml(), &[]), config);
+    assert_eq!(parse(&mixed.to_toml(), &[]), mixed);
+    let activations = config.model.activation.as_ref().unwrap();
+    assert_eq!(activations.words(), "mine");
+    assert_eq!(config.distillation.activation.as_ref(), Some(activations));
+    assert_eq!(mixed.model.activation.as_ref().unwrap().words(), "gelu, mine in blocks.3");
+    let spec = plan::models::configured(&config.model, 10).unwrap();
+    let expected = plan::models::Function::Table(std::sync::Arc::new(table_file("mine")));
+    assert_eq!((spec.activations.default.function, spec.activations.default.learnable), (expected, false));
+    let gelu = plan::models::configured(&parse(SMALLEST, &[]).model, 10).unwrap();
+    let tabulated = plan::models::configured(&config.model, 10).unwrap();
+    assert_eq!(tabulated.parameters(), gelu.parameters());
+    // Back to a name, the table is gone.
+    let back = parse(&config.to_toml(), &["model.activation=relu"]);
+    assert_eq!(back.model.activation, Some(Activation::named("relu").into()));
 }
 
 #[test]

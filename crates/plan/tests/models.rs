@@ -122,7 +122,7 @@ fn activations_start_learn_and_decay_as_the_config_says() {
     let plain = configured("vit_tiny_patch16_224", &["model.activation=crrelu"], 10);
     assert_eq!(plain.activations.default.values, [0.01]);
     assert!(plain.activations.default.decays(DecayRule::All) && !plain.activations.default.decays(DecayRule::Matrices));
-    assert_eq!(configured("vit_tiny_patch16_224", &[], 10).activations.default.activation.name(), "gelu");
+    assert_eq!(configured("vit_tiny_patch16_224", &[], 10).activations.default.function.name(), "gelu");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn layers_may_have_an_activation_of_their_own() {
         .family()
         .activations()
         .iter()
-        .map(|module| spec.activations.of(module).activation.name())
+        .map(|module| spec.activations.of(module).function.name())
         .collect();
     assert_eq!(names, [vec!["elu"], vec!["gelu"; 7], vec!["crrelu"; 4]].concat());
     assert_eq!(spec.activations.of("blocks.0.mlp.act").values, [2.0]);

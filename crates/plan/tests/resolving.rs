@@ -165,6 +165,6 @@ fn a_teacher_is_a_model_of_the_table_for_the_classes_of_the_data() {
     let teacher = |more: &[&str]| resolve(&[&sets[..], more].concat(), 1000, 1).teacher;
     let spec = teacher(&["distillation.activation=relu", "distillation.depth=3"]).expect("a teacher");
     assert_eq!((spec.image_size, spec.num_classes), (224, 10));
-    assert_eq!(spec.activations.default.activation.name(), "relu");
+    assert_eq!(spec.activations.default.function.name(), "relu");
     assert_eq!(teacher(&["distillation.kind=none"]), None);
 }

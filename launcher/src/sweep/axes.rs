@@ -1,5 +1,7 @@
 //! What a sweep crosses: models, activations with the starts of their parameters, further keys, seeds.
 
+use std::path::Path;
+
 use plan::ConfigError;
 use plan::config::SECTIONS;
 use toml_edit::{InlineTable, Item, TableLike, Value};
@@ -187,13 +189,18 @@ fn bare(value: &Value) -> Value {
     value
 }
 
-/// A value for tables: an activation's name comes first, then what else its table says.
+/// A value for tables: an activation's name (its file's without the ending) comes first, then what else its table says.
 fn label(value: &Value) -> String {
     match value {
         Value::String(text) => text.value().clone(),
         Value::InlineTable(table) => {
-            let name = table.get("name").map_or_else(|| "layers".to_owned(), label);
-            let others = table.iter().filter(|(key, _)| *key != "name");
+            let file = table.get("file").and_then(Value::as_str).and_then(|file| Path::new(file).file_stem());
+            let name = match (table.get("name"), file) {
+                (Some(name), _) => label(name),
+                (None, Some(stem)) => stem.to_string_lossy().into_owned(),
+                (None, None) => "layers".to_owned(),
+            };
+            let others = table.iter().filter(|(key, _)| !matches!(*key, "name" | "file"));
             others.fold(name, |text, (key, value)| format!("{text} {key}={}", label(value)))
         }
         other => bare(other).to_string(),
@@ -214,8 +221,6 @@ fn refuse_doubles(reader: &Reader<'_>, axis: &Axis) -> Result<(), ConfigError> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::sweep::file;
 
@@ -241,6 +246,8 @@ mod tests {
         assert_eq!(labels(&in_tables[0]), ["crrelu epsilon=1", "crrelu epsilon=2", "elu"]);
         let by_layer = axes("activations = [{ default = 'gelu', 'blocks.8-11' = 'crrelu' }]").unwrap();
         assert_eq!(labels(&by_layer[0]), ["layers default=gelu blocks.8-11=crrelu"]);
+        let by_file = axes("activations = [{ file = ['some/a.toml', 'b.toml'] }]").unwrap();
+        assert_eq!(labels(&by_file[0]), ["a", "b"]);
     }
 
     #[test]

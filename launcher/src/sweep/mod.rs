@@ -202,7 +202,7 @@ impl Sweep {
 fn epsilon_start(config: &Config) -> Option<f64> {
     let model = plan::models::configured(&config.model, 1).ok()?;
     let spec = model.activations.default;
-    let index = spec.activation.parameters().iter().position(|parameter| parameter.name == "epsilon")?;
+    let index = spec.function.parameters().iter().position(|parameter| parameter.name == "epsilon")?;
     spec.values.get(index).copied()
 }
 

@@ -87,7 +87,7 @@ impl Report {
         let mfu = images_per_second * flops_per_image / floor.flops_per_second;
         Report {
             model: plan.config.model.name.clone(),
-            activation: plan.model.activations.default.activation.name().to_owned(),
+            activation: plan.model.activations.default.function.name().to_owned(),
             precision: plan.config.train.precision.name().to_owned(),
             image_size: plan.model.image_size,
             world_size: plan.world_size,

@@ -1,11 +1,15 @@
 //! A copy of the training state in host memory, which can be written while training goes on.
 
+use std::collections::BTreeMap;
+
+use eafo::sketch::Sketch;
 use models::{ModelError, to_safetensors};
 use plan::Plan;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
 use crate::evaluation::Evaluated;
+use crate::sketches::Sketches;
 use crate::state::{Moment, TrainState};
 
 /// Everything of a run's state that is not a tensor.
@@ -33,6 +37,9 @@ pub struct RunState {
     /// The names of the classes, in the order of the outputs; empty in checkpoints of earlier versions.
     #[serde(default)]
     pub classes: Vec<String>,
+    /// The densities of pre-activations that are followed, by module.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sketches: BTreeMap<String, Sketch>,
 }
 
 impl RunState {
@@ -55,6 +62,7 @@ impl RunState {
             loss_steps: state.loss_steps,
             wall_seconds: state.earlier_seconds + seconds,
             classes: classes.to_vec(),
+            sketches: state.sketches.as_ref().map(Sketches::shared).unwrap_or_default(),
         }
     }
 }

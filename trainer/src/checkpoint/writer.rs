@@ -122,6 +122,8 @@ pub(super) fn best_step(found: &[(u64, PathBuf)]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::checkpoint::{MANIFEST, PARAMETERS, load, newest_good};
 
@@ -137,6 +139,7 @@ mod tests {
             loss_steps: 1,
             wall_seconds: 2.0,
             classes: vec!["tabby cat".to_owned()],
+            sketches: BTreeMap::from([("act".to_owned(), eafo::sketch::Sketch::default())]),
         };
         Snapshot::of(state, vec![("weight".to_owned(), tch::Tensor::from_slice(&[step as f32, 1.0]))], Vec::new())
     }

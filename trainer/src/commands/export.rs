@@ -62,7 +62,7 @@ fn export(arguments: &Arguments) -> Result<String, Failure> {
         saved.config.model.name,
         saved.num_classes,
         spec.parameters(),
-        spec.activations.default.activation.name(),
+        spec.activations.default.function.name(),
         saved.step,
         arguments.out.display(),
         bytes.len() as f64 / 1e6,

@@ -20,7 +20,7 @@ pub fn to_timm(saved: &Saved) -> Result<Vec<u8>, Failure> {
         input_size: [3, side, side],
         num_classes: saved.num_classes,
         classes: saved.classes.clone(),
-        activation: spec.activations.default.activation.name().to_owned(),
+        activation: spec.activations.default.function.name().to_owned(),
         mean: augment.mean,
         std: augment.std,
         crop_pct: augment.eval_crop_pct,

@@ -212,6 +212,44 @@ impl Map for Function {
     }
 }
 
+/// A function and a multiple of a table: what a dynamic activation computes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Corrected {
+    /// The function that is corrected.
+    pub base: Function,
+    /// ε.
+    pub epsilon: f64,
+    /// What ε multiplies.
+    pub correction: Table,
+}
+
+impl Map for Corrected {
+    fn name(&self) -> String {
+        format!("{} + {}·table", self.base.name(), short(self.epsilon))
+    }
+
+    fn value(&self, x: f64) -> f64 {
+        self.base.value(x) + self.epsilon * self.correction.f(x)
+    }
+
+    fn slope(&self, x: f64) -> f64 {
+        self.base.slope(x) + self.epsilon * self.correction.df(x)
+    }
+
+    /// The base's own digits beyond the table, where it adds nothing.
+    fn log_slope(&self, x: f64) -> f64 {
+        let added = self.epsilon * self.correction.df(x);
+        if added == 0.0 { self.base.log_slope(x) } else { self.slope(x).abs().ln() }
+    }
+
+    fn kinks(&self) -> Vec<f64> {
+        let mut all = self.base.kinks();
+        all.extend(self.correction.kinks());
+        all.sort_by(f64::total_cmp);
+        all
+    }
+}
+
 impl Map for Table {
     fn name(&self) -> String {
         "table".to_owned()

@@ -4,6 +4,7 @@ mod augment;
 mod checkpoint;
 mod data;
 mod distillation;
+mod eafo;
 mod ema;
 mod eval;
 mod log;
@@ -25,6 +26,7 @@ pub use augment::{Augment, Crop, EraseMode, EvalCropMode, Interpolation, MixMode
 pub use checkpoint::Checkpoint;
 pub use data::{AUTOMATIC, Bad, Data, Decode, Order, Source};
 pub use distillation::{Distillation, DistillationKind};
+pub use eafo::Eafo;
 pub use ema::Ema;
 pub use eval::Eval;
 pub use log::Log;
@@ -70,6 +72,8 @@ pub struct Config {
     pub schedule: Schedule,
     /// The moving average of the parameters.
     pub ema: Ema,
+    /// How dynamic activations follow their layers.
+    pub eafo: Eafo,
     /// Batches and threads.
     pub train: Train,
     /// When and how to evaluate.
@@ -113,6 +117,7 @@ pub const SECTIONS: &[(&str, &[Key])] = &[
     ("optimizer", Optimizer::KEYS),
     ("schedule", Schedule::KEYS),
     ("ema", Ema::KEYS),
+    ("eafo", Eafo::KEYS),
     ("train", Train::KEYS),
     ("eval", Eval::KEYS),
     ("checkpoint", Checkpoint::KEYS),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use activations::TableFile;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -88,8 +89,8 @@ impl Activations {
 
     /// All of them in words, for people: `gelu`, or `gelu, crrelu in blocks.8-11`.
     pub fn words(&self) -> String {
-        let others = self.layers.iter().map(|(layers, activation)| format!(", {} in {layers}", activation.name));
-        self.default.name.clone() + &others.collect::<String>()
+        let others = self.layers.iter().map(|(layers, activation)| format!(", {} in {layers}", activation.label()));
+        self.default.label() + &others.collect::<String>()
     }
 }
 
@@ -122,10 +123,15 @@ impl<'de> Deserialize<'de> for Activations {
 }
 
 section! {
-    /// An activation: `"gelu"`, or a table such as `{ name = "crrelu", epsilon = -0.1, decay = false }`.
+    /// An activation: `"gelu"`, or a table such as `{ name = "crrelu", epsilon = -0.1, decay = false }` or
+    /// `{ file = "softplus.toml" }`.
     pub struct Activation {
-        /// Its name in the catalogue.
+        /// Its name in the catalogue; `tabulated` with `table`.
         name: String = "gelu".to_owned(), Kind::OneOf { what: "an activation", names: activation_names };
+        /// A tabulated activation in place of one of the catalogue: a file as `rectify eafo derive` writes it, relative to the folder where the command is given. Nothing stands beside it; its text becomes `table` when the config is read.
+        file: Option<PathBuf> = None, Kind::Path;
+        /// The text of such a file, as the config of a run holds it.
+        table: Option<String> = None, Kind::Text { what: "the text of a tabulated activation's file" };
         /// Initial ε of crrelu; default 0.01.
         epsilon: Option<f64> = None, Kind::Number { min: -100.0, max: 100.0 };
         /// Initial slope of prelu; default 0.25.
@@ -138,12 +144,23 @@ section! {
         bias: Option<f64> = None, Kind::Number { min: -100.0, max: 100.0 };
         /// Whether training changes the parameters; default: as in the activation's reference.
         learnable: Option<bool> = None, Kind::Flag;
+        /// Whether the correction of crrelu, crgelu, crsilu or crmish follows the density of its layer's pre-activations while it trains, as `[eafo]` says; default: false.
+        dynamic: Option<bool> = None, Kind::Flag;
         /// Whether learnable parameters get weight decay; default: what `optimizer.decay` says of one-dimensional tensors.
         decay: Option<bool> = None, Kind::Flag;
     }
 }
 
 impl Activation {
+    /// The name of activations that are no formula but numbers.
+    pub const TABULATED: &str = "tabulated";
+
+    /// What reports call it: its name, or that in its table.
+    pub fn label(&self) -> String {
+        let table = self.table.as_ref().and_then(|text| TableFile::parse(text, "table".as_ref()).ok());
+        table.map_or_else(|| self.name.clone(), |table| table.name)
+    }
+
     /// The activation `name`, as its reference has it.
     pub fn named(name: &str) -> Activation {
         Activation { name: name.to_owned(), ..Activation::default() }

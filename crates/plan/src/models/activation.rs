@@ -1,31 +1,86 @@
 //! Which activations a model has: the function, where its parameters start, whether they learn and decay, and in which
 //! layers it is another one.
 
-use activations::Activation;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use activations::{Activation, Parameter, TableFile};
 
 use super::BadModel;
 use super::layers::Layers;
 use crate::config::{self, DecayRule};
 use crate::error::nearest;
 
+/// A function by its formula, or by numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Function {
+    /// One of the catalogue.
+    Formula(Activation),
+    /// A tabulated one; it has no parameters.
+    Table(Arc<TableFile>),
+}
+
+impl Function {
+    /// Its name in the catalogue, or that in its file.
+    pub fn name(&self) -> &str {
+        match self {
+            Function::Formula(activation) => activation.name(),
+            Function::Table(file) => &file.name,
+        }
+    }
+
+    /// The activation of the catalogue whose correction it is.
+    pub fn base(&self) -> Option<Activation> {
+        match self {
+            Function::Formula(activation) => activation.base(),
+            Function::Table(_) => None,
+        }
+    }
+
+    /// Its parameters.
+    pub fn parameters(&self) -> &'static [Parameter] {
+        match self {
+            Function::Formula(activation) => activation.parameters(),
+            Function::Table(_) => &[],
+        }
+    }
+}
+
+impl fmt::Display for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl From<Activation> for Function {
+    fn from(activation: Activation) -> Function {
+        Function::Formula(activation)
+    }
+}
+
 /// An activation with the values of its parameters. Each module of a model has parameters of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActivationSpec {
     /// The function.
-    pub activation: Activation,
-    /// Initial values, in the order of [`Activation::parameters`].
+    pub function: Function,
+    /// Initial values, in the order of [`Function::parameters`].
     pub values: Vec<f64>,
     /// Whether training changes them; false where there are none.
     pub learnable: bool,
+    /// Whether its correction follows the density of its layer's pre-activations; only of one that has a base.
+    pub dynamic: bool,
     /// Whether they get weight decay; where unset, the rule of the optimiser decides.
     pub decay: Option<bool>,
 }
 
 impl ActivationSpec {
     /// The activation as its reference has it.
-    pub fn reference(activation: Activation) -> ActivationSpec {
-        let learnable = activation.parameters().iter().any(|parameter| parameter.learnable);
-        ActivationSpec { activation, values: activation.initial_values(), learnable, decay: None }
+    pub fn reference(function: impl Into<Function>) -> ActivationSpec {
+        let function = function.into();
+        let learnable = function.parameters().iter().any(|parameter| parameter.learnable);
+        let values = function.parameters().iter().map(|parameter| parameter.initial).collect();
+        ActivationSpec { function, values, learnable, dynamic: false, decay: None }
     }
 
     /// How many numbers one module of it learns.
@@ -41,8 +96,8 @@ impl ActivationSpec {
     /// The activation that a config asks for under `key`, the key below `model`.
     ///
     /// # Errors
-    /// [`BadModel`] for an unknown name, a parameter that the activation has not or that is out of its range, and
-    /// `learnable` where nothing can learn.
+    /// [`BadModel`] for an unknown name, a parameter that the activation has not or that is out of its range,
+    /// `learnable` where nothing can learn, `dynamic` where nothing is corrected, and a table that is none or is missing.
     pub fn configured(config: &config::Activation, key: &str) -> Result<ActivationSpec, BadModel> {
         let bad = |part: &str, expected: String, found: String, nearest: Vec<String>| BadModel {
             key: format!("{key}.{part}"),
@@ -51,16 +106,36 @@ impl ActivationSpec {
             nearest,
         };
         let all = crate::schema::activation_names();
-        let Ok(activation) = Activation::find(&config.name) else {
-            let near = nearest(&config.name, all.iter().copied());
-            return Err(bad("name", format!("one of {}", all.join(", ")), format!("\"{}\"", config.name), near));
+        let function = match (&config.table, config.name.as_str()) {
+            (Some(text), config::Activation::TABULATED) => {
+                let file = TableFile::parse(text, Path::new("the text")).map_err(|error| {
+                    bad("table", "the text of a tabulated activation's file".to_owned(), error.to_string(), Vec::new())
+                })?;
+                Function::Table(Arc::new(file))
+            }
+            (None, config::Activation::TABULATED) => {
+                let expected = "given by `file`, which names the file of a tabulated activation".to_owned();
+                return Err(bad("table", expected, "nothing".to_owned(), Vec::new()));
+            }
+            (Some(_), name) => {
+                let expected = format!("absent, since {name} has a formula");
+                return Err(bad("table", expected, "a table".to_owned(), Vec::new()));
+            }
+            (None, name) => {
+                let Ok(activation) = Activation::find(name) else {
+                    let near = nearest(name, all.iter().copied());
+                    return Err(bad("name", format!("one of {}", all.join(", ")), format!("\"{name}\""), near));
+                };
+                Function::Formula(activation)
+            }
         };
-        let mut spec = ActivationSpec::reference(activation);
+        let mut spec = ActivationSpec::reference(function);
         for (name, value) in config.given() {
-            let Some(index) = activation.parameters().iter().position(|parameter| parameter.name == name) else {
-                return Err(bad(name, parameters_of(activation), value.to_string(), Vec::new()));
+            let parameters = spec.function.parameters();
+            let Some(index) = parameters.iter().position(|parameter| parameter.name == name) else {
+                return Err(bad(name, parameters_of(&spec.function), value.to_string(), Vec::new()));
             };
-            let parameter = activation.parameters()[index];
+            let parameter = parameters[index];
             if !(parameter.min..=parameter.max).contains(&value) {
                 let expected = format!("a number from {} to {}", parameter.min, parameter.max);
                 return Err(bad(name, expected, value.to_string(), Vec::new()));
@@ -68,11 +143,18 @@ impl ActivationSpec {
             spec.values[index] = value;
         }
         if config.learnable == Some(true) && !spec.learnable {
-            let expected = format!("false or absent, since {activation} has nothing to learn");
+            let expected = format!("false or absent, since {} has nothing to learn", spec.function);
             return Err(bad("learnable", expected, "true".to_owned(), Vec::new()));
         }
         spec.learnable = config.learnable.unwrap_or(spec.learnable);
         spec.decay = config.decay;
+        spec.dynamic = config.dynamic.unwrap_or(false);
+        if spec.dynamic && spec.function.base().is_none() {
+            let corrected = Activation::ALL.iter().filter(|one| one.base().is_some()).map(|one| one.name());
+            let names = corrected.collect::<Vec<_>>().join(", ");
+            let expected = format!("false or absent, since {} has no correction; {names} have one", spec.function);
+            return Err(bad("dynamic", expected, "true".to_owned(), Vec::new()));
+        }
         Ok(spec)
     }
 }
@@ -88,8 +170,8 @@ pub struct Activations {
 
 impl Activations {
     /// The same activation everywhere, as its reference has it.
-    pub fn reference(activation: Activation) -> Activations {
-        Activations { default: ActivationSpec::reference(activation), layers: Vec::new() }
+    pub fn reference(function: impl Into<Function>) -> Activations {
+        Activations { default: ActivationSpec::reference(function), layers: Vec::new() }
     }
 
     /// The activation of the module of this name, such as `blocks.3.mlp.act`.
@@ -135,10 +217,10 @@ impl Activations {
     }
 }
 
-fn parameters_of(activation: Activation) -> String {
-    let names: Vec<&str> = activation.parameters().iter().map(|parameter| parameter.name).collect();
+fn parameters_of(function: &Function) -> String {
+    let names: Vec<&str> = function.parameters().iter().map(|parameter| parameter.name).collect();
     if names.is_empty() {
-        return format!("absent, since {activation} has no parameters");
+        return format!("absent, since {function} has no parameters");
     }
-    format!("absent, since {activation} has only {}", names.join(" and "))
+    format!("absent, since {function} has only {}", names.join(" and "))
 }

@@ -13,7 +13,7 @@ mod table;
 mod tnt;
 mod vit;
 
-pub use activation::{ActivationSpec, Activations};
+pub use activation::{ActivationSpec, Activations, Function};
 pub use convolution::{Convolution, ConvolutionalSpec, Layout, Residual, Squeeze, Unit};
 pub use error::{BadModel, UnknownModel};
 pub use family::{Depth, Family, Kept, Product, Shape, drop_path_rates};
