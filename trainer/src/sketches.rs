@@ -47,7 +47,7 @@ impl Sketches {
             own: Sketch::default(),
         });
         let layers: Vec<Layer> = all.filter(|layer| config.watch || layer.spec.dynamic).collect();
-        (!layers.is_empty()).then(|| Sketches { every_steps: config.every_steps, rate: config.rate, layers })
+        (!layers.is_empty()).then_some(Sketches { every_steps: config.every_steps, rate: config.rate, layers })
     }
 
     /// Makes the next forward pass of `step` show what its activations are applied to, if that is a step to look at.
