@@ -34,5 +34,6 @@ pub use pixels::{
     SingleImages, Transform,
 };
 pub use source::{
-    Dataset, DatasetSpec, Encoding, EvaluationSet, Labels, Source, SourceKind, Split, StorageOptions, Wants, open,
+    Dataset, DatasetSpec, Encoding, EvaluationSet, Labels, Source, SourceKind, Split, StorageOptions, Wants, at_most, open,
+    unlabelled,
 };

@@ -40,6 +40,15 @@ Examples:
 Ctrl-C makes the running cells write a checkpoint and end. A finished cell is never run again. docs/sweeps.md has the file's keys.
 ";
 
+const SEARCH_EXAMPLES: &str = "\
+Examples:
+  rectify search configs/paper/search_cifar10.toml                 goes on where it was interrupted
+  rectify search configs/paper/search_cifar10.toml --dry-run       what it begins with, and how many runs it comes to
+
+Each generation derives corrections of the activations that were kept, trains them with an equal budget, and keeps the best.
+Ctrl-C makes the running ones write a checkpoint and end. A finished run is never run again. docs/eafo.md has the file's keys.
+";
+
 const SIMULATE_EXAMPLES: &str = "\
 Examples:
   rectify simulate configs/deit_base.toml --gpus 8..4096 --network nvlink+ib-ndr400 --images-per-second 900
@@ -69,6 +78,9 @@ pub enum Command {
     /// Train every combination of models, activations and seeds of a sweep's file, and compare them.
     #[command(after_help = format!("{SWEEP_EXAMPLES}\n{EXIT_CODES}"))]
     Sweep(Sweep),
+    /// Search for activations: derive corrections, train them shortly with an equal budget, keep the best, again and again.
+    #[command(after_help = format!("{SEARCH_EXAMPLES}\n{EXIT_CODES}"))]
+    Search(Search),
     /// Score a trained network on a set of images, ImageNet-V2, A, R, Sketch and ReaL among them; `--nproc N` ranks
     /// (hands over to rectify-trainer; see `rectify eval --help`).
     #[command(disable_help_flag = true)]
@@ -80,6 +92,13 @@ pub enum Command {
     /// Name what images show, with a checkpoint or weights of timm's (likewise).
     #[command(disable_help_flag = true)]
     Predict {
+        /// Words for rectify-trainer.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Write histograms of what a trained network's activations are applied to, for `rectify eafo layers` (likewise).
+    #[command(disable_help_flag = true)]
+    Inspect {
         /// Words for rectify-trainer.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
@@ -236,6 +255,42 @@ pub struct Sweep {
     /// Write and show the tables of the cells that are finished, and start nothing.
     #[arg(long)]
     pub table_only: bool,
+}
+
+/// `rectify search`.
+#[derive(Debug, Args)]
+pub struct Search {
+    /// The TOML file that says which activations to begin with, what to derive from them, and how to train them.
+    pub file: PathBuf,
+
+    /// Number of ranks of each run, in the place of the file's `nproc`.
+    #[arg(long, value_name = "N")]
+    pub nproc: Option<usize>,
+
+    /// Runs at the same time, in the place of the file's `at_a_time`; they share the cores.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub at_a_time: Option<u16>,
+
+    /// Set a key of the config for all runs; may be given many times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+
+    /// The search's folder. Default: runs/NAME, with the name that the file gives.
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+
+    /// Start a run again from its newest checkpoint at most this many times, if it ends with exit code 75.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub restarts: u32,
+
+    /// Seconds that runs have to write their checkpoint after Ctrl-C, SIGTERM or SIGUSR1.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub grace_s: u64,
+
+    /// Check the config with each activation that the search begins with, say how many runs there will be at most, and start
+    /// nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `rectify simulate`.

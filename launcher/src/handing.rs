@@ -1,4 +1,4 @@
-//! Subcommands that another binary of the house does: `data`, `eafo`, `eval`, `predict`, `bench`, `export`.
+//! Subcommands that another binary of the house does: `data`, `eafo`, `eval`, `inspect`, `predict`, `bench`, `export`.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;

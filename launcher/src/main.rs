@@ -16,8 +16,10 @@ mod machine;
 mod models;
 mod mpi;
 mod placement;
+mod reader;
 mod restart;
 mod screen;
+mod search;
 mod simulate;
 mod stopping;
 mod supervisor;
@@ -43,9 +45,11 @@ fn run(cli: Cli) -> Result<(), Ending> {
     match cli.command {
         Command::Train(arguments) => train::train(&arguments),
         Command::Sweep(arguments) => sweep::sweep(&arguments),
+        Command::Search(arguments) => search::search(&arguments),
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Eval { arguments } => handing::eval(&arguments),
         Command::Bench { arguments } => handing::to_trainer("bench", &arguments),
+        Command::Inspect { arguments } => handing::to_trainer("inspect", &arguments),
         Command::Predict { arguments } => handing::to_trainer("predict", &arguments),
         Command::Export { arguments } => handing::to_trainer("export", &arguments),
         Command::Simulate(arguments) => simulate::simulate(&arguments),

@@ -104,16 +104,33 @@ pub fn sum_of_scores(
     communicator: &dyn Communicator,
     score: impl Fn(&ImageBatch<'_>) -> Accuracy,
 ) -> Result<Accuracy, Failure> {
+    let mut total = Accuracy::default();
+    for_each_batch(source, spec, image_size, stats, |batch| {
+        total.add(&score(batch));
+        Ok(())
+    })?;
+    communicator.all_reduce_sum_f64(Phase::new("evaluation"), total.counts())?;
+    Ok(total)
+}
+
+/// Shows `work` this rank's batches of `source`, without gradients.
+///
+/// # Errors
+/// When the loader gives up, and those of `work`.
+pub fn for_each_batch(
+    source: &dyn Source,
+    spec: &LoaderSpec,
+    image_size: usize,
+    stats: &LoaderStats,
+    mut work: impl FnMut(&ImageBatch<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let memory = (0..MEMORIES).map(|_| ImageMemory::new(spec.micro_batch, image_size)).collect();
-    let mut total = with_batches(source, spec, memory, stats, |batches| {
-        let mut total = Accuracy::default();
+    with_batches(source, spec, memory, stats, |batches| {
         while let Some(lease) = batches.next()? {
             let images = lease.images(lease.len(), lease.size());
             let batch = ImageBatch { images, labels: lease.labels(), samples: lease.samples() };
-            total.add(&no_grad(|| score(&batch)));
+            no_grad(|| work(&batch))?;
         }
-        Ok::<_, Failure>(total)
-    })??;
-    communicator.all_reduce_sum_f64(Phase::new("evaluation"), total.counts())?;
-    Ok(total)
+        Ok(())
+    })?
 }

@@ -5,7 +5,7 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{bench, eval, export, predict, train};
+use commands::{bench, eval, export, inspect, predict, train};
 
 /// Trains vision transformers: one process for each rank, started by `rectify`, by `mpirun`, or alone.
 #[derive(Parser)]
@@ -25,6 +25,9 @@ enum Action {
     /// Score a trained network on a set of images.
     #[command(after_help = eval::EXAMPLES)]
     Eval(eval::Arguments),
+    /// Write histograms of what a trained network's activations are applied to.
+    #[command(after_help = inspect::EXAMPLES)]
+    Inspect(inspect::Arguments),
     /// Name what images show.
     #[command(after_help = predict::EXAMPLES)]
     Predict(predict::Arguments),
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Action::Train(arguments) => train::run(&arguments),
         Action::Bench(arguments) => bench::run(&arguments),
         Action::Eval(arguments) => eval::run(&arguments),
+        Action::Inspect(arguments) => inspect::run(&arguments),
         Action::Predict(arguments) => predict::run(&arguments),
         Action::Export(arguments) => export::run(&arguments),
     };

@@ -14,6 +14,7 @@ use crate::{BadTable, Table};
 /// base = "softplus"
 /// step = 1.25
 /// interval = [-8.0, 8.0]
+/// kinks = []
 ///
 /// [table]
 /// x0 = -8.0
@@ -33,6 +34,8 @@ pub struct TableFile {
     pub step: f64,
     /// The pre-activations that the correction was derived on. Outside it is the base.
     pub interval: (f64, f64),
+    /// Where the tabulated function had a kink, which the table rounds off within the cells beside it; rising.
+    pub kinks: Vec<f64>,
     /// The numbers. They reach beyond the interval; what lies beyond them goes on straight.
     pub table: Table,
 }
@@ -78,6 +81,8 @@ struct Document {
     base: String,
     step: f64,
     interval: [f64; 2],
+    #[serde(default)]
+    kinks: Vec<f64>,
     table: Numbers,
 }
 
@@ -126,6 +131,10 @@ impl TableFile {
         if !(low.is_finite() && high.is_finite() && low < high) {
             return Err(bad("interval", format!("is [{low}, {high}]; its ends are finite and rise")));
         }
+        let rise = document.kinks.windows(2).all(|pair| pair[0] < pair[1]);
+        if !rise || document.kinks.iter().any(|kink| !kink.is_finite()) {
+            return Err(bad("kinks", format!("is {:?}; they are finite and rise", document.kinks)));
+        }
         let Numbers { x0, step, values, slopes } = document.table;
         let table = Table::new(x0, step, values, slopes)
             .map_err(|BadTable { key, reason }| bad(&format!("table.{key}"), reason))?;
@@ -135,8 +144,8 @@ impl TableFile {
                 format!("is [{low}, {high}], and the table reaches from {} to {} only", table.x0(), table.end());
             return Err(bad("interval", reason));
         }
-        let Document { name, density, base, step, .. } = document;
-        Ok(TableFile { name, density, base, step, interval: (low, high), table })
+        let Document { name, density, base, step, kinks, .. } = document;
+        Ok(TableFile { name, density, base, step, interval: (low, high), kinks, table })
     }
 
     /// The text of the file; [`TableFile::parse`] gives back the very same numbers.
@@ -149,7 +158,7 @@ impl TableFile {
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
         format!(
             "# A tabulated activation, straight beyond its ends. Train with: activation = {{ file = \"…\" }}\n\
-             name = {}\ndensity = {}\nbase = {}\nstep = {:?}\ninterval = [{:?}, {:?}]\n\n\
+             name = {}\ndensity = {}\nbase = {}\nstep = {:?}\ninterval = [{:?}, {:?}]\nkinks = {:?}\n\n\
              [table]\nx0 = {:?}\nstep = {:?}\nvalues = [\n{}]\nslopes = [\n{}]\n",
             quoted(&self.name),
             quoted(&self.density),
@@ -157,6 +166,7 @@ impl TableFile {
             self.step,
             self.interval.0,
             self.interval.1,
+            self.kinks,
             table.x0(),
             table.step(),
             lines(table.values()),
@@ -189,6 +199,7 @@ mod tests {
             base: "softplus".to_owned(),
             step: 0.7,
             interval: (-0.9, 0.0),
+            kinks: vec![-0.5, 0.0],
             table,
         }
     }
@@ -210,10 +221,11 @@ mod tests {
             (good.replace("step = 0.7\n", "step = nan\n"), "`step` is NaN"),
             (good.replace("[-0.9, 0.0]", "[0.5, -0.5]"), "`interval` is [0.5, -0.5]"),
             (good.replace("[-0.9, 0.0]", "[-1.5, 0.0]"), "`interval` is [-1.5, 0], and the table"),
+            (good.replace("[-0.5, 0.0]", "[0.5, 0.0]"), "`kinks` is [0.5, 0.0]"),
             (good.replace("0.3, ", ""), "`table.slopes` has 4 numbers"),
             (good.replace("1e-17", "inf"), "`table.values` holds inf at place 3"),
-            (good.replace("1e-17", "\"x\""), "line 12"),
-            (good.replace("x0 = -1.0", "x0 = "), "line 9"),
+            (good.replace("1e-17", "\"x\""), "line 13"),
+            (good.replace("x0 = -1.0", "x0 = "), "line 10"),
         ];
         for (text, expected) in cases {
             let error = TableFile::parse(&text, Path::new("some/file.toml")).expect_err(expected).to_string();

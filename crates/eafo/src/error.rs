@@ -85,6 +85,9 @@ pub enum EafoError {
         /// Why.
         reason: String,
     },
+    /// A file is no tabulated activation.
+    #[error(transparent)]
+    Table(#[from] activations::TableFileError),
     /// A file cannot be read or written, or does not hold what it should.
     #[error("{}: {reason}", path.display())]
     File {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::EafoError;
 use crate::density::{Density, Family, Kernel, Scaled, short};
 use crate::entropy::{Output, Plain};
+use crate::error::nearest;
 use crate::function::{Corrected, Function, Map};
 use crate::quadrature::Tolerance;
 use crate::samples::entropy_of_counts;
@@ -52,7 +53,7 @@ pub struct Layer {
     /// How many units the layer has, where they were counted.
     #[serde(default)]
     pub units: Option<u64>,
-    /// How many of them had no slope on any image: |f′| below 1e-6 everywhere.
+    /// How many of them had no slope on any image: |f′| below 1e-6 from their smallest to their largest value.
     #[serde(default)]
     pub dead_units: Option<u64>,
 }
@@ -173,6 +174,25 @@ impl LayerFile {
             layer.check().map_err(|reason| refuse(format!("layer `{}`: {reason}", layer.name)))?;
         }
         Ok(file)
+    }
+
+    /// The density of pre-activations in one layer, or in all of them together, each counting alike.
+    ///
+    /// # Errors
+    /// [`EafoError::File`] where there is no such layer; and as [`Kernel::pooled`]. `path` is where the file was read.
+    pub fn density(&self, path: &str, layer: Option<&str>) -> Result<Kernel, EafoError> {
+        let asked = |one: &&Layer| layer.is_none_or(|name| name == one.name);
+        let pool: Vec<(&[f64], Vec<f64>)> =
+            self.layers.iter().filter(asked).map(|one| (&*one.histogram.edges, one.counts().collect())).collect();
+        if pool.is_empty() {
+            let names = self.layers.iter().map(|one| one.name.as_str());
+            let nearest = nearest(layer.unwrap_or_default(), names.clone());
+            let known = if nearest.is_empty() { names.map(str::to_owned).collect() } else { nearest };
+            let reason = format!("no layer is named `{}`; there is {}", layer.unwrap_or_default(), known.join(", "));
+            return Err(EafoError::File { path: path.into(), reason });
+        }
+        let of = layer.map_or_else(|| path.to_owned(), |layer| format!("{path}, {layer}"));
+        Kernel::pooled(&of, &pool)
     }
 
     /// Its text.
@@ -352,6 +372,32 @@ mod tests {
         let laplace = layer(crate::density::parse("laplace").unwrap().as_ref(), "gelu").reading().unwrap();
         assert!(laplace.total_variation > 0.1 && laplace.kolmogorov > 0.05, "{laplace:?}");
         assert!((laplace.outside_share - (-6f64).exp()).abs() < 1e-5, "{laplace:?}");
+    }
+
+    #[test]
+    fn layers_together_have_the_density_of_their_mixture() {
+        let of = |name: &str, law: &str| {
+            let mut layer = layer(crate::density::parse(law).unwrap().as_ref(), "relu");
+            layer.name = name.to_owned();
+            layer
+        };
+        let (left, right) = (of("a", "gaussian(-1, 0.7)"), of("b", "gaussian(1.5, 1)"));
+        let (model, source) = ("vit".to_owned(), String::new());
+        let file = LayerFile { format: FORMAT, model, source, images: 1, layers: vec![left, right] };
+        let known = crate::density::parse("mixture(0.5: -1, 0.7; 0.5: 1.5, 1)").unwrap();
+        let both = file.density("layers.json", None).unwrap();
+        let one = file.density("layers.json", Some("b")).unwrap();
+        let gaussian = crate::density::parse("gaussian(1.5, 1)").unwrap();
+        for x in [-3.0, -1.0, 0.0, 0.4, 1.5, 3.0] {
+            for order in 0..2 {
+                let off = (both.slopes(x)[order] - known.slopes(x)[order]).abs();
+                assert!(off < 0.012, "derivative {order} at {x}: off by {off}");
+                let off = (one.slopes(x)[order] - gaussian.slopes(x)[order]).abs();
+                assert!(off < 0.025, "derivative {order} at {x}: off by {off}");
+            }
+        }
+        let error = file.density("layers.json", Some("c")).unwrap_err().to_string();
+        assert!(error.contains("no layer is named `c`; there is a, b"), "{error}");
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod root;
 pub mod samples;
 pub mod sketch;
 pub mod special;
+pub mod tally;
 pub mod worst;
 
 pub use error::EafoError;

@@ -1,6 +1,8 @@
 //! The correction: CRReLU falls out of (ReLU, Gaussian), entropy falls along it, inverses invert, and refusals name the point.
 
-use eafo::correction::{Corrected, Correction, FirstOrder, Warp, derive, table_error, tabulate};
+use eafo::correction::{
+    Corrected, Correction, FirstOrder, Form, Warp, derive, derive_with_share, derive_with_step, table_error, tabulate,
+};
 use eafo::density::{self, Density};
 use eafo::entropy::entropy_of;
 use eafo::function::{Function, Map};
@@ -186,4 +188,26 @@ fn intervals_without_an_inverse_name_the_point() {
     let error = derive(&function("softplus"), half.as_ref(), Some((-1.0, 2.0))).unwrap_err().to_string();
     assert!(error.contains("leaves the support [0, inf]"), "{error}");
     assert!(derive(&function("gelu"), gaussian.as_ref(), Some((-0.5, 3.0))).is_ok());
+}
+
+/// A table stands for its function: the same correction, the same entropy, and a further step down from there.
+#[test]
+fn what_was_derived_is_derived_from_again() {
+    let gaussian = law("gaussian");
+    for name in ["softplus", "relu", "gelu", "elu"] {
+        let parent = function(name);
+        let unchanged = derive_with_step(&parent, gaussian.as_ref(), None, 0.0).unwrap();
+        let same = Function::table(&unchanged.file(Form::Exact, "same").unwrap().0);
+        let (own, its) = (on_bulk(&parent, gaussian.as_ref()), on_bulk(&same, gaussian.as_ref()));
+        for x in [-2.0, -0.3, 0.3, 1.0, 2.5] {
+            let off = (own.direction(x)[0] - its.direction(x)[0]).abs();
+            assert!(off < 1e-5, "{name} at {x}: off by {off}");
+        }
+        let found = derive_with_share(&parent, gaussian.as_ref(), None, 0.5).unwrap();
+        let child = Function::table(&found.file(Form::Exact, "child").unwrap().0);
+        let before = entropy_of(&child, gaussian.as_ref()).unwrap().mixed();
+        assert!((before - found.after.mixed()).abs() < 1e-3, "{name}: {before}, {:?}", found.after);
+        let again = derive_with_share(&child, gaussian.as_ref(), None, 0.5).unwrap();
+        assert!(again.after.mixed() < before - 0.01, "{name}: {before} → {:?}", again.after);
+    }
 }

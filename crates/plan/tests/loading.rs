@@ -49,7 +49,7 @@ fn defaults_fill_the_rest() {
 fn table_file(name: &str) -> TableFile {
     let table = Table::new(-1.0, 1.0, vec![1.0, 0.0, 1.0], vec![-1.0, 0.0, 1.0]).unwrap();
     let (density, base) = ("gaussian".to_owned(), "softplus".to_owned());
-    TableFile { name: name.to_owned(), density, base, step: 0.5, interval: (-1.0, 1.0), table }
+    TableFile { name: name.to_owned(), density, base, step: 0.5, interval: (-1.0, 1.0), kinks: Vec::new(), table }
 }
 
 #[test]

@@ -117,7 +117,7 @@ struct Found {
 }
 
 /// The validation split of a whole data set, else the folder itself.
-fn split(folder: &Path) -> PathBuf {
+pub(super) fn split(folder: &Path) -> PathBuf {
     let inner = folder.join(VALIDATION);
     if folder.join("train").is_dir() && inner.is_dir() { inner } else { folder.to_owned() }
 }

@@ -29,11 +29,13 @@ pub(crate) mod shards;
 pub(crate) mod storage;
 mod subset;
 pub(crate) mod tar;
+mod unlabelled;
 pub(crate) mod webdataset;
 
 pub use evaluation::{EvaluationSet, Labels};
 pub use storage::StorageOptions;
 pub(crate) use storage::read_image_file;
+pub use unlabelled::{at_most, unlabelled};
 
 /// Labelled samples with random access.
 pub trait Source: Send + Sync {
@@ -178,8 +180,8 @@ impl SourceKind {
     }
 }
 
-/// Fixes the shuffle of which `val_subset` keeps the beginning.
-const VALIDATION_SEED: u64 = 0;
+/// Fixes the shuffle of which `val_subset`, and whatever else no seed of a run changes, keeps the beginning.
+const FIXED_SEED: u64 = 0;
 
 /// Which data set, and how much of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -257,7 +259,7 @@ pub fn open(spec: &DatasetSpec) -> Result<Dataset, DataError> {
     }
     if spec.val_subset > 0 {
         let whole = dataset.validation;
-        dataset.validation = Box::new(Subset::new(whole, "data.val_subset", spec.val_subset, VALIDATION_SEED)?);
+        dataset.validation = Box::new(Subset::new(whole, "data.val_subset", spec.val_subset, FIXED_SEED)?);
     }
     Ok(dataset)
 }

@@ -6,7 +6,8 @@ use plan::ConfigError;
 use plan::config::SECTIONS;
 use toml_edit::{InlineTable, Item, TableLike, Value};
 
-use super::file::{Override, Reader, shown};
+use super::file::Override;
+use crate::reader::{Reader, folder_name, shown};
 
 /// The key that the axis of models sets.
 pub const MODEL: &str = "model.name";
@@ -67,11 +68,6 @@ pub fn taken(set: &str, axes: &[Axis]) -> Option<String> {
     }
     let is_of = |axis: &&Axis| key.strip_prefix(&axis.key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     axes.iter().find(is_of).map(|axis| format!("keys that no axis sets (one sets `{}`)", axis.key))
-}
-
-/// `text` with every character that a folder's name cannot have made a `_`.
-pub fn folder_name(text: &str) -> String {
-    text.replace(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.'), "_")
 }
 
 /// An axis whose values are taken as they are.

@@ -6,8 +6,9 @@ use dataloader::Transform;
 use plan::config::Config;
 use plan::{ConfigError, DataFacts, Place, Plan};
 
-use super::axes::{ACTIVATION, Axis, Choice, MODEL, SEED, folder_name};
+use super::axes::{ACTIVATION, Axis, Choice, MODEL, SEED};
 use super::file::{Override, SweepFile};
+use crate::reader::folder_name;
 
 /// One run of a sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use plan::{ConfigError, Place};
-use toml_edit::{Array, Document, Item, TableLike, Value};
+use plan::ConfigError;
+use toml_edit::TableLike;
 
 use super::axes::{self, Axis};
+use crate::reader::Reader;
 
 /// The keys of a sweep's file.
 const KEYS: [&str; 10] =
@@ -52,29 +53,16 @@ pub fn read(path: &Path) -> Result<SweepFile, ConfigError> {
 
 /// As [`read`], from the text of the file.
 pub fn parse(text: &str, path: &Path) -> Result<SweepFile, ConfigError> {
-    let reader = Reader { text, path };
-    let document = Document::parse(text).map_err(|error| ConfigError::Syntax {
-        place: Box::new(reader.place(error.span().map_or(0, |span| span.start))),
-        message: error.message().trim_end().replace('\n', ", "),
-    })?;
+    let reader = Reader::new(text, path);
+    let document = reader.document(&KEYS)?;
     let table = document.as_table();
-    for (key, item) in table.iter() {
-        if !KEYS.contains(&key) {
-            return Err(ConfigError::UnknownKey {
-                place: Box::new(reader.place_of_key(table, key, item)),
-                key: key.to_owned(),
-                nearest: plan::nearest(key, KEYS),
-                known: KEYS.map(str::to_owned).to_vec(),
-            });
-        }
-    }
-    let config = reader.text(table, "config")?.ok_or_else(|| reader.missing("config", "the path of a config"))?;
+    let config = reader.required(table, "config", "the path of a config")?;
     let baseline = reader.text(table, "baseline")?;
     let axes = axes::read(&reader, table)?;
     Ok(SweepFile {
         name: reader.name(table)?,
         config: path.parent().unwrap_or(Path::new("")).join(config),
-        shared: reader.shared(table, &axes)?,
+        shared: shared(&reader, table, |set| axes::taken(set, &axes))?,
         axes,
         baseline: baseline.map(|name| (name, reader.line_of_key(table, "baseline"))),
         nproc: reader.count(table, "nproc")?,
@@ -83,122 +71,26 @@ pub fn parse(text: &str, path: &Path) -> Result<SweepFile, ConfigError> {
     })
 }
 
-/// Reads values, and knows where they stand.
-pub struct Reader<'a> {
-    text: &'a str,
-    path: &'a Path,
-}
-
-impl Reader<'_> {
-    /// The line at this offset, counted from 1.
-    pub fn line(&self, offset: usize) -> usize {
-        1 + self.text.as_bytes()[..offset.min(self.text.len())].iter().filter(|&&byte| byte == b'\n').count()
-    }
-
-    /// The line where a key of a table stands.
-    pub fn line_of_key(&self, table: &dyn TableLike, key: &str) -> usize {
-        let span = table.get_key_value(key).and_then(|(key, item)| key.span().or_else(|| item.span()));
-        self.line(span.map_or(0, |span| span.start))
-    }
-
-    fn place(&self, offset: usize) -> Place {
-        Place::File { path: self.path.to_owned(), line: self.line(offset) }
-    }
-
-    fn place_of_key(&self, table: &dyn TableLike, key: &str, item: &Item) -> Place {
-        let span = table.get_key_value(key).and_then(|(key, _)| key.span()).or_else(|| item.span());
-        self.place(span.map_or(0, |span| span.start))
-    }
-
-    /// The error that the value of `key`, on this line, is not what it must be.
-    pub fn bad(&self, line: usize, key: &str, expected: &str, found: &str, nearest: Vec<String>) -> ConfigError {
-        ConfigError::Value {
-            place: Box::new(Place::File { path: self.path.to_owned(), line }),
-            key: key.to_owned(),
-            expected: expected.to_owned(),
-            found: found.trim().to_owned(),
-            nearest,
+/// The overrides under `set`, which all cells share; `taken` says of one why it cannot be, in words that complete "must be …".
+pub fn shared(
+    reader: &Reader<'_>,
+    table: &dyn TableLike,
+    taken: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<Override>, ConfigError> {
+    let Some(array) = reader.array(table, "set")? else { return Ok(Vec::new()) };
+    let mut shared = Vec::new();
+    for value in array {
+        let line = reader.line_of(value);
+        let set = value.as_str().ok_or_else(|| {
+            let expected = "text such as \"schedule.epochs=3\"";
+            reader.bad(line, "set", expected, &value.to_string(), Vec::new())
+        })?;
+        if let Some(why) = taken(set) {
+            return Err(reader.bad(line, "set", &why, &format!("\"{set}\""), Vec::new()));
         }
+        shared.push(Override { set: set.to_owned(), line: Some(line) });
     }
-
-    fn missing(&self, key: &str, expected: &str) -> ConfigError {
-        let place = Box::new(Place::Unset { path: self.path.to_owned() });
-        ConfigError::MissingKey { place, key: key.to_owned(), expected: expected.to_owned() }
-    }
-
-    /// The text that `key` holds, if it is there.
-    fn text(&self, table: &dyn TableLike, key: &str) -> Result<Option<String>, ConfigError> {
-        let Some(item) = table.get(key) else { return Ok(None) };
-        match item.as_str().filter(|text| !text.is_empty()) {
-            Some(text) => Ok(Some(text.to_owned())),
-            None => Err(self.bad(self.line_of_key(table, key), key, "text in quotes", &shown(item), Vec::new())),
-        }
-    }
-
-    /// The number of things, at least 1, that `key` holds, if it is there.
-    fn count(&self, table: &dyn TableLike, key: &str) -> Result<Option<usize>, ConfigError> {
-        let Some(item) = table.get(key) else { return Ok(None) };
-        match item.as_integer().and_then(|count| usize::try_from(count).ok()).filter(|&count| count > 0) {
-            Some(count) => Ok(Some(count)),
-            None => {
-                let line = self.line_of_key(table, key);
-                Err(self.bad(line, key, "a whole number, at least 1", &shown(item), Vec::new()))
-            }
-        }
-    }
-
-    /// The array that `key` holds, if it is there; it has at least one value.
-    pub fn array<'t>(&self, table: &'t dyn TableLike, key: &str) -> Result<Option<&'t Array>, ConfigError> {
-        let Some(item) = table.get(key) else { return Ok(None) };
-        match item.as_array().filter(|array| !array.is_empty()) {
-            Some(array) => Ok(Some(array)),
-            None => {
-                let line = self.line_of_key(table, key);
-                Err(self.bad(line, key, "an array with at least one value", &shown(item), Vec::new()))
-            }
-        }
-    }
-
-    /// The line where a value stands.
-    pub fn line_of(&self, value: &Value) -> usize {
-        self.line(value.span().map_or(0, |span| span.start))
-    }
-
-    fn name(&self, table: &dyn TableLike) -> Result<String, ConfigError> {
-        let stem = self.path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        let name = self.text(table, "name")?.unwrap_or(stem);
-        if axes::folder_name(&name) == name && !name.starts_with('.') && name.len() <= 128 {
-            return Ok(name);
-        }
-        let expected = "a name of letters, digits, `-`, `_` and `.`, not starting with `.`, of at most 128 bytes";
-        Err(self.bad(self.line_of_key(table, "name"), "name", expected, &format!("\"{name}\""), Vec::new()))
-    }
-
-    fn shared(&self, table: &dyn TableLike, axes: &[Axis]) -> Result<Vec<Override>, ConfigError> {
-        let Some(array) = self.array(table, "set")? else { return Ok(Vec::new()) };
-        let mut shared = Vec::new();
-        for value in array {
-            let line = self.line_of(value);
-            let set = value.as_str().ok_or_else(|| {
-                let expected = "text such as \"schedule.epochs=3\"";
-                self.bad(line, "set", expected, &value.to_string(), Vec::new())
-            })?;
-            if let Some(why) = axes::taken(set, axes) {
-                return Err(self.bad(line, "set", &why, &format!("\"{set}\""), Vec::new()));
-            }
-            shared.push(Override { set: set.to_owned(), line: Some(line) });
-        }
-        Ok(shared)
-    }
-}
-
-/// A value as an error shows it.
-pub fn shown(item: &Item) -> String {
-    match item {
-        Item::Value(value) => value.to_string(),
-        Item::Table(_) | Item::ArrayOfTables(_) => "a table".to_owned(),
-        Item::None => "nothing".to_owned(),
-    }
+    Ok(shared)
 }
 
 #[cfg(test)]

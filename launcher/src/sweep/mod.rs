@@ -13,7 +13,8 @@ mod running;
 mod statistics;
 mod tables;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use plan::DataFacts;
 use plan::config::{Config, Data};
@@ -23,11 +24,18 @@ use crate::ending::Ending;
 use crate::placement::Placement;
 use crate::verdict::duration;
 use crate::{check, cli, command, mpi, tools, train};
-use cells::{Cell, Planned};
-use compare::compare;
+use cells::Cell;
 use estimate::Done;
-use file::{Override, SweepFile};
-use folder::{Standing, SweepFolder};
+use folder::Standing;
+
+pub use axes::{ACTIVATION, Axis, Choice, SEED, taken};
+pub use cells::Planned;
+pub use compare::{Group, Result as CellResult, Row, compare};
+pub use crew::OnFailure;
+pub use file::{Override, SweepFile, shared};
+pub use folder::SweepFolder;
+pub use running::{Manner, Ran, exit_code, run};
+pub use statistics::Difference;
 
 /// Runs the subcommand to its end.
 pub fn sweep(arguments: &cli::Sweep) -> Result<(), Ending> {
@@ -45,7 +53,9 @@ pub fn sweep(arguments: &cli::Sweep) -> Result<(), Ending> {
     tools::find(tools::TRAINER).map_err(Ending::config)?;
     mpi::require(&placement).map_err(Ending::config)?;
     let _lock = sweep.folder.occupy()?;
-    let ran = running::run(&sweep, &planned, &placement, arguments)?;
+    let on_failure = if arguments.fail_fast { OnFailure::StartNoMore } else { OnFailure::GoOn };
+    let grace = Duration::from_secs(arguments.grace_s);
+    let ran = run(&sweep, &planned, &placement, Manner { restarts: arguments.restarts, on_failure, grace })?;
     let tables = sweep.show_tables();
     let command = command::CommandLine(std::env::args().collect()).for_shell();
     match running::exit_code(&ran) {
@@ -79,7 +89,14 @@ impl Sweep {
         file.nproc = arguments.nproc.or(file.nproc);
         file.at_a_time = arguments.at_a_time.map_or(file.at_a_time, usize::from);
         let root = arguments.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(&file.name));
+        Sweep::of(file, root)
+    }
 
+    /// What follows from a sweep's file, in the folder `root`.
+    ///
+    /// # Errors
+    /// When the config of a cell is wrong, or the baseline is none of the activations.
+    pub fn of(file: SweepFile, root: PathBuf) -> Result<Sweep, Ending> {
         let own = cells::own_values(&plan::load(&file.config, &[]).map_err(Ending::config)?);
         let crossed = cells::cross(&file, &own);
         let mut cells = Vec::with_capacity(crossed.len());
@@ -92,7 +109,10 @@ impl Sweep {
     }
 
     /// Checks that every cell's data are there and its batch can be shared out; says what each takes.
-    fn plan(&self, placement: &Placement) -> Result<Vec<Planned>, Ending> {
+    ///
+    /// # Errors
+    /// When data are missing or wrong, or a batch does not fit.
+    pub fn plan(&self, placement: &Placement) -> Result<Vec<Planned>, Ending> {
         let mut opened: Vec<(&Data, DataFacts)> = Vec::new();
         let mut planned = Vec::with_capacity(self.cells.len());
         for (cell, config) in &self.cells {
@@ -153,12 +173,17 @@ impl Sweep {
         )
     }
 
-    /// Writes the tables of all finished cells, if there are any; returns how they look on a terminal.
-    fn write_tables(&self) -> anyhow::Result<Option<String>> {
+    /// The folders of the cells' runs.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        self.cells.iter().map(|(cell, _)| self.folder.cell(&cell.name)).collect()
+    }
+
+    /// What came of the finished cells, and the names of the others.
+    pub fn results(&self) -> (Vec<CellResult>, Vec<String>) {
         let (mut results, mut missing) = (Vec::new(), Vec::new());
         for (cell, config) in &self.cells {
             match self.folder.standing(&cell.name, config, None) {
-                Standing::Finished(summary) => results.push(compare::Result {
+                Standing::Finished(summary) => results.push(CellResult {
                     cell: cell.clone(),
                     epsilon_start: epsilon_start(config),
                     epsilon_mean: self.folder.learned_epsilon(&cell.name),
@@ -167,6 +192,12 @@ impl Sweep {
                 _ => missing.push(cell.name.clone()),
             }
         }
+        (results, missing)
+    }
+
+    /// Writes the tables of all finished cells, if there are any; returns how they look on a terminal.
+    fn write_tables(&self) -> anyhow::Result<Option<String>> {
+        let (results, missing) = self.results();
         if results.is_empty() {
             return Ok(None);
         }

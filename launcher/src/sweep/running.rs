@@ -12,7 +12,6 @@ use super::cells::Planned;
 use super::crew::{Crew, End, Job, Listener, OnFailure};
 use super::estimate::Done;
 use super::folder::{Standing, SweepFolder};
-use crate::cli;
 use crate::command::CommandLine;
 use crate::ending::Ending;
 use crate::placement::Placement;
@@ -57,8 +56,19 @@ impl Ran {
     }
 }
 
+/// How cells are run.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// How often a cell that ends with exit code 75 is started again.
+    pub restarts: u32,
+    /// What becomes of the other cells when one fails.
+    pub on_failure: OnFailure,
+    /// How long cells have to write their checkpoint once a stop is asked for.
+    pub grace: Duration,
+}
+
 /// Runs what is not finished.
-pub fn run(sweep: &Sweep, planned: &[Planned], placement: &Placement, arguments: &cli::Sweep) -> Result<Ran, Ending> {
+pub fn run(sweep: &Sweep, planned: &[Planned], placement: &Placement, manner: Manner) -> Result<Ran, Ending> {
     let lanes = sweep.file.at_a_time;
     let mut tally = Tally { cells: planned.len(), lanes, ..Tally::default() };
     let (mut jobs, mut cells) = (Vec::new(), Vec::new());
@@ -70,7 +80,7 @@ pub fn run(sweep: &Sweep, planned: &[Planned], placement: &Placement, arguments:
             continue;
         }
         tally.left_flops += cell.flops;
-        jobs.push(job(sweep, cell, &standing, placement.nproc, arguments)?);
+        jobs.push(job(sweep, cell, &standing, placement.nproc, manner)?);
         cells.push(cell);
     }
     let (all, finished) = (planned.len(), tally.finished);
@@ -78,10 +88,8 @@ pub fn run(sweep: &Sweep, planned: &[Planned], placement: &Placement, arguments:
     if jobs.is_empty() {
         return Ok(Ran::default());
     }
-    let on_failure = if arguments.fail_fast { OnFailure::StartNoMore } else { OnFailure::GoOn };
-    let grace = Duration::from_secs(arguments.grace_s);
-    let mut crew = Crew::new(lanes, grace, on_failure)?;
-    let mut show = Show { sweep, cells, board: Board::new(tally), failed: Vec::new(), done: 0, grace };
+    let mut crew = Crew::new(lanes, manner.grace, manner.on_failure)?;
+    let mut show = Show { sweep, cells, board: Board::new(tally), failed: Vec::new(), done: 0, grace: manner.grace };
     crew.run(&jobs, &mut show)?;
     show.board.close();
     let waiting = jobs.len() - show.done - show.failed.len();
@@ -94,7 +102,7 @@ fn job(
     planned: &Planned,
     standing: &Standing,
     nproc: usize,
-    arguments: &cli::Sweep,
+    manner: Manner,
 ) -> Result<Job, Ending> {
     // A run of another config is moved aside by a run that does not resume.
     let resume = if *standing == Standing::Another { "none" } else { "auto" };
@@ -104,8 +112,8 @@ fn job(
     words.extend(["--nproc".into(), nproc.to_string()]);
     words.extend(planned.cell.sets().into_iter().flat_map(|set| ["--set".to_owned(), set]));
     words.extend(["--run-dir".into(), text(sweep.folder.cell(&planned.cell.name))]);
-    words.extend(["--resume".into(), resume.into(), "--restarts".into(), arguments.restarts.to_string()]);
-    words.extend(["--grace-s".into(), arguments.grace_s.to_string()]);
+    words.extend(["--resume".into(), resume.into(), "--restarts".into(), manner.restarts.to_string()]);
+    words.extend(["--grace-s".into(), manner.grace.as_secs().to_string()]);
     Ok(Job { line: CommandLine(words), log: sweep.folder.log(&planned.cell.name) })
 }
 

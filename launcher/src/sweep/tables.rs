@@ -106,14 +106,9 @@ fn header(frame: &Frame) -> Vec<String> {
 }
 
 fn cells(row: &Row, frame: &Frame) -> Vec<String> {
-    let top1 = match (row.top1, row.deviation) {
-        (Some(top1), Some(deviation)) => format!("{top1:.2} ± {deviation:.2}"),
-        (Some(top1), None) => format!("{top1:.2}"),
-        (None, _) => "-".to_owned(),
-    };
-    let mut cells = vec![row.activation.clone(), top1, row.seeds.to_string()];
+    let mut cells = vec![row.activation.clone(), row.accuracy(), row.seeds.to_string()];
     if frame.baseline.is_some() {
-        cells.push(row.difference.as_ref().map_or("-".to_owned(), difference));
+        cells.push(row.difference.map_or("-".to_owned(), Difference::in_points));
     }
     cells.push(row.step_ms.map_or("-".to_owned(), |time| format!("{time:.1}")));
     if frame.baseline.is_some() {
@@ -123,11 +118,25 @@ fn cells(row: &Row, frame: &Frame) -> Vec<String> {
     cells
 }
 
-fn difference(difference: &Difference) -> String {
-    let Difference { pairs, mean, half_width } = *difference;
-    match half_width {
-        Some(half) => format!("{} [{}, {}], n = {pairs}", signed(mean), signed(mean - half), signed(mean + half)),
-        None => format!("{}, n = 1: no interval", signed(mean)),
+impl Row {
+    /// Top-1 in percent, with its deviation where there is one.
+    pub fn accuracy(&self) -> String {
+        match (self.top1, self.deviation) {
+            (Some(top1), Some(deviation)) => format!("{top1:.2} ± {deviation:.2}"),
+            (Some(top1), None) => format!("{top1:.2}"),
+            (None, _) => "-".to_owned(),
+        }
+    }
+}
+
+impl Difference {
+    /// In points, with its interval.
+    pub fn in_points(self) -> String {
+        let Difference { pairs, mean, half_width } = self;
+        match half_width {
+            Some(half) => format!("{} [{}, {}], n = {pairs}", signed(mean), signed(mean - half), signed(mean + half)),
+            None => format!("{}, n = 1: no interval", signed(mean)),
+        }
     }
 }
 

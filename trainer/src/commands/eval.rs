@@ -153,10 +153,8 @@ fn open_set(arguments: &Arguments, saved: &Saved) -> Result<(EvaluationSet, Stri
     if let Some(folder) = &arguments.data {
         return Ok((EvaluationSet::open(folder, labels, &saved.class_names())?, folder.display().to_string()));
     }
+    super::own_data(saved)?;
     let path = saved.config.data.path.display().to_string();
-    if path.is_empty() {
-        return Err(Failure::because(Exit::Config, "an exported file has no data of its own: name some with --data"));
-    }
     let validation = dataloader::open(&DatasetSpec::configured(&saved.config))?.validation;
     let found = validation.classes().len();
     if found != saved.num_classes {

@@ -1,7 +1,6 @@
 //! `export`: the weights of a checkpoint as a file that timm loads.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use trainer::checkpoint::EMA;
@@ -43,17 +42,9 @@ pub fn run(arguments: &Arguments) -> Exit {
 
 fn export(arguments: &Arguments) -> Result<String, Failure> {
     let saved = Saved::open(&arguments.checkpoint, super::kept(arguments.ema), None)?;
-    if inside(&arguments.out, &saved.path) {
-        let (out, checkpoint) = (arguments.out.display(), saved.path.display());
-        return Err(Failure::because(
-            Exit::Config,
-            format!("{out} would lie in the checkpoint {checkpoint}, which nothing may change: name a file elsewhere"),
-        ));
-    }
+    super::keep_out(&arguments.out, &saved.path)?;
     let bytes = to_timm(&saved)?;
-    write_whole(&arguments.out, &bytes).map_err(|error| {
-        Failure::because(Exit::Config, format!("cannot write {}: {error}", arguments.out.display()))
-    })?;
+    super::write_whole(&arguments.out, &bytes)?;
     let reason = saved.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
     let spec = saved.spec()?;
     let mut words = format!(
@@ -71,24 +62,4 @@ fn export(arguments: &Arguments) -> Result<String, Failure> {
         words += "\nthe checkpoint also holds a moving average of the weights: --ema exports that";
     }
     Ok(words)
-}
-
-/// Whether a file to be written would lie in `folder`.
-fn inside(file: &Path, folder: &Path) -> bool {
-    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match (parent.canonicalize(), folder.canonicalize()) {
-        (Ok(parent), Ok(folder)) => folder.is_dir() && parent.starts_with(&folder),
-        _ => false,
-    }
-}
-
-/// Writes a file so that it is whole or absent.
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut scratch = path.as_os_str().to_owned();
-    scratch.push(".partial");
-    let written = fs::write(&scratch, bytes).and_then(|()| fs::rename(&scratch, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&scratch);
-    }
-    written
 }

@@ -3,14 +3,17 @@
 pub mod bench;
 pub mod eval;
 pub mod export;
+pub mod inspect;
 pub mod predict;
 pub mod train;
 
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 
 use trainer::checkpoint::Kept;
 use trainer::failure::Failure;
+use trainer::inference::Saved;
 use world::Exit;
 
 /// Which weights `--ema` asks for.
@@ -27,6 +30,38 @@ fn read_classes(path: &Path) -> Result<Vec<String>, Failure> {
         Some(line) => Err(refused(format!("line {} is empty; write one class a line", line + 1))),
         None => Ok(names),
     }
+}
+
+/// Refuses a file that would lie in a checkpoint.
+fn keep_out(file: &Path, checkpoint: &Path) -> Result<(), Failure> {
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (parent.canonicalize(), checkpoint.canonicalize()) {
+        (Ok(parent), Ok(folder)) if folder.is_dir() && parent.starts_with(&folder) => {
+            let (file, checkpoint) = (file.display(), checkpoint.display());
+            let why =
+                format!("{file} would lie in the checkpoint {checkpoint}, which nothing may change: name a file elsewhere");
+            Err(Failure::because(Exit::Config, why))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a file so that it is whole or absent.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let mut scratch = path.as_os_str().to_owned();
+    scratch.push(".partial");
+    fs::write(&scratch, bytes).and_then(|()| fs::rename(&scratch, path)).map_err(|error| {
+        let _ = fs::remove_file(&scratch);
+        Failure::because(Exit::Config, format!("cannot write {}: {error}", path.display()))
+    })
+}
+
+/// Refuses a network that does not say where its images are.
+fn own_data(saved: &Saved) -> Result<(), Failure> {
+    if saved.config.data.path.as_os_str().is_empty() {
+        return Err(Failure::because(Exit::Config, "a file of weights has no data of its own: name some with --data"));
+    }
+    Ok(())
 }
 
 /// Prints on standard output.

@@ -2,12 +2,14 @@
 
 mod activation;
 mod branch;
+mod file;
 mod search;
 mod warp;
 
 pub use activation::{Corrected, FirstOrder, table_error, tabulate};
 pub use branch::Branch;
-pub use search::{Derivation, Sign, derive, derive_with_step, entropy_at};
+pub use file::Form;
+pub use search::{Derivation, Sign, derive, derive_with_share, derive_with_step, entropy_at};
 pub use warp::{Warp, Warped};
 
 use crate::EafoError;

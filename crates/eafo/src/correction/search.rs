@@ -65,6 +65,19 @@ pub fn derive<'a>(
     density: &'a dyn Density,
     interval: Option<(f64, f64)>,
 ) -> Result<Derivation<'a>, EafoError> {
+    derive_with_share(function, density, interval, 1.0)
+}
+
+/// As [`derive`], with this share of the best step: 0.5 goes half the way, −0.5 as far in the other direction.
+///
+/// # Errors
+/// As [`derive`]; [`EafoError::Parameter`] for a share that leaves no inverse.
+pub fn derive_with_share<'a>(
+    function: &'a Function,
+    density: &'a dyn Density,
+    interval: Option<(f64, f64)>,
+    share: f64,
+) -> Result<Derivation<'a>, EafoError> {
     let intervals = match interval {
         Some(interval) => {
             Correction::new(function, density, interval, 0.0)?;
@@ -84,6 +97,7 @@ pub fn derive<'a>(
         }
     }
     let Some((correction, step, _)) = best else { unreachable!("there is an interval and a taper") };
+    let step = within(&correction, share * step)?;
     measure(correction, step)
 }
 
@@ -103,12 +117,18 @@ pub fn derive_with_step<'a>(
     }
     let interval = interval.unwrap_or_else(|| bulk(density, TAILS[0]));
     let correction = Correction::new(function, density, interval, TAPERS[0] * density.deviation())?;
-    let (least, most) = correction.steps();
-    if !(step > least && step < most) {
-        let reason = format!("leaves no inverse; it must be between {least} and {most}");
-        return Err(EafoError::Parameter { of: "correction".to_owned(), parameter: "step", value: step, reason });
-    }
+    let step = within(&correction, step)?;
     measure(correction, step)
+}
+
+/// The step, if it leaves an inverse.
+fn within(correction: &Correction<'_>, step: f64) -> Result<f64, EafoError> {
+    let (least, most) = correction.steps();
+    if step > least && step < most {
+        return Ok(step);
+    }
+    let reason = format!("leaves no inverse; it must be between {least} and {most}");
+    Err(EafoError::Parameter { of: "correction".to_owned(), parameter: "step", value: step, reason })
 }
 
 /// The interval without this much of the mass on either side; an end of the support that is finite is kept.

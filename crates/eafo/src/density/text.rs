@@ -1,13 +1,14 @@
-//! How densities are written: `gaussian`, `gaussian(0, 2)`, `student-t(5)`, `mixture(0.5: -2, 1; 0.5: 2, 1)`, `kde(FILE)`.
+//! How densities are written: `gaussian`, `gaussian(0, 2)`, `student-t(5)`, `mixture(0.5: -2, 1; 0.5: 2, 1)`, `kde(FILE)`, `layers(FILE)`.
 
 use std::path::Path;
 
 use super::{Density, Family, Kernel, Mixture, Polygon, Scaled};
 use crate::EafoError;
 use crate::error::nearest;
+use crate::layers::LayerFile;
 
 /// Every name, with what stands in its parentheses.
-pub const NAMES: [(&str, &str); 9] = [
+pub const NAMES: [(&str, &str); 10] = [
     ("gaussian", "(mean, standard deviation)"),
     ("half-normal", "(scale)"),
     ("student-t", "(nu) or (nu, location, scale)"),
@@ -17,6 +18,7 @@ pub const NAMES: [(&str, &str); 9] = [
     ("mixture", "(weight: mean, standard deviation; …)"),
     ("kde", "(file of numbers)"),
     ("histogram", "(file of numbers)"),
+    ("layers", "(file of `rectify inspect`) or (file, layer)"),
 ];
 
 /// The density of a text. Without parentheses a name means its standard form; case does not matter.
@@ -50,6 +52,14 @@ pub fn parse(text: &str) -> Result<Box<dyn Density>, EafoError> {
         "histogram" => {
             let path = file(text, inside)?;
             Ok(Box::new(Polygon::from_samples(path, &read_samples(Path::new(path))?)?))
+        }
+        "layers" => {
+            let path = file(text, inside)?;
+            let (path, layer) = match path.split_once(',') {
+                Some((path, layer)) => (path.trim(), Some(layer.trim())),
+                None => (path, None),
+            };
+            Ok(Box::new(LayerFile::read(Path::new(path))?.density(path, layer)?))
         }
         _ => scaled(text, name, written, &numbers(text, inside)?),
     }
@@ -136,7 +146,7 @@ fn file<'a>(text: &str, inside: Option<&'a str>) -> Result<&'a str, EafoError> {
     let path = inside.map(str::trim).filter(|path| !path.is_empty());
     path.ok_or_else(|| EafoError::Text {
         text: text.to_owned(),
-        reason: "there is no file in parentheses; write kde(samples.txt), with a number a line".to_owned(),
+        reason: "there is no file in parentheses; write kde(samples.txt), with a number a line, or layers(layers.json)".to_owned(),
     })
 }
 

@@ -28,6 +28,8 @@ pub(super) fn jet(kind: Kind, values: &[f64], at: f64) -> Jet {
         Kind::HardSwish => x * (x + 3.0) * (1.0 / 6.0),
         Kind::Relu6 if at >= 6.0 => Jet::constant(6.0),
         Kind::Relu6 => pieces(at, x, Jet::constant(0.0)),
+        // A table has no formula: its curve is asked instead.
+        Kind::Table => Jet::constant(f64::NAN),
     }
 }
 
@@ -70,7 +72,7 @@ pub(super) fn limit(kind: Kind, x: f64) -> Option<f64> {
         Kind::LogSigmoid => [f64::NEG_INFINITY, 0.0],
         Kind::Relu6 => [0.0, 6.0],
         Kind::Selu => [-SELU_SCALE * SELU_ALPHA, f64::INFINITY],
-        Kind::LeakyRelu | Kind::Catalogue(_) => [f64::NEG_INFINITY, f64::INFINITY],
+        Kind::LeakyRelu | Kind::Catalogue(_) | Kind::Table => [f64::NEG_INFINITY, f64::INFINITY],
     };
     x.is_infinite().then_some(if x > 0.0 { high } else { low })
 }

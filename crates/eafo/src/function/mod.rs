@@ -1,16 +1,20 @@
-//! Functions of one variable: the catalogue of activations and further ones, with three derivatives and their tails.
+//! Functions of one variable: the catalogue of activations, further ones and tables, with three derivatives and their tails.
 
+mod curve;
 mod formulas;
 mod tails;
 
 use std::fmt::Debug;
+use std::path::Path;
+use std::sync::Arc;
 
-use activations::{Activation, Table};
+use activations::{Activation, Table, TableFile};
 
 use crate::EafoError;
 use crate::density::{numbers, short, split};
 use crate::error::nearest;
 use crate::jet::Jet;
+use curve::Curve;
 
 /// A continuous function whose slope is known.
 pub trait Map: Debug {
@@ -57,6 +61,8 @@ pub enum Kind {
     HardSwish,
     /// `min(max(x, 0), 6)`.
     Relu6,
+    /// A table, such as a correction that was derived before.
+    Table,
 }
 
 const FURTHER: [(&str, Kind); 10] = [
@@ -77,6 +83,7 @@ const FURTHER: [(&str, Kind); 10] = [
 pub struct Function {
     kind: Kind,
     values: Vec<f64>,
+    curve: Option<Arc<Curve>>,
 }
 
 impl Function {
@@ -103,15 +110,29 @@ impl Function {
                 });
             }
         }
-        Ok(Function { kind: Kind::Catalogue(activation), values: values.to_vec() })
+        Ok(Function::of(Kind::Catalogue(activation), values.to_vec()))
+    }
+
+    const fn of(kind: Kind, values: Vec<f64>) -> Function {
+        Function { kind, values, curve: None }
+    }
+
+    /// A tabulated activation. Between its nodes it is smoother than the table itself, which has no second derivative there; at the
+    /// kinks that the file names it has a corner, where the table is rounded.
+    pub fn table(file: &TableFile) -> Function {
+        let curve = Curve::new(&file.name, &file.table, &file.kinks);
+        Function { kind: Kind::Table, values: Vec::new(), curve: Some(Arc::new(curve)) }
     }
 
     /// The function of a text: a name, with its parameters in parentheses where they are not the catalogue's initial ones, such as
-    /// `crrelu(-0.1)`. Case, `-` and `_` do not matter.
+    /// `crrelu(-0.1)`, or the path of a tabulated activation, which ends in `.toml`. Case, `-` and `_` do not matter in names.
     ///
     /// # Errors
-    /// [`EafoError::UnknownFunction`] with the nearest names, and as [`Function::catalogue`].
+    /// [`EafoError::UnknownFunction`] with the nearest names, [`EafoError::Table`], and as [`Function::catalogue`].
     pub fn parse(text: &str) -> Result<Function, EafoError> {
+        if text.trim().ends_with(".toml") {
+            return Ok(Function::table(&TableFile::read(Path::new(text.trim()))?));
+        }
         let (name, inside) = split(text)?;
         let plain: String = name.to_lowercase().chars().filter(|c| !matches!(c, '-' | '_')).collect();
         let values = numbers(text, inside)?;
@@ -120,7 +141,7 @@ impl Function {
                 let reason = format!("{plain} takes no parameters");
                 return Err(EafoError::Text { text: text.to_owned(), reason });
             }
-            return Ok(Function { kind: *kind, values });
+            return Ok(Function::of(*kind, values));
         }
         let Ok(activation) = Activation::find(&plain) else {
             let all: Vec<String> = Function::names().map(str::to_owned).collect();
@@ -140,8 +161,8 @@ impl Function {
     pub fn all() -> Vec<Function> {
         let known = Activation::ALL
             .into_iter()
-            .map(|activation| Function { kind: Kind::Catalogue(activation), values: activation.initial_values() });
-        known.chain(FURTHER.iter().map(|(_, kind)| Function { kind: *kind, values: Vec::new() })).collect()
+            .map(|activation| Function::of(Kind::Catalogue(activation), activation.initial_values()));
+        known.chain(FURTHER.iter().map(|(_, kind)| Function::of(*kind, Vec::new()))).collect()
     }
 
     /// What it computes.
@@ -160,16 +181,20 @@ impl Function {
     }
 
     /// The name without parameters.
-    pub fn plain_name(&self) -> &'static str {
-        match self.kind {
-            Kind::Catalogue(activation) => activation.name(),
-            kind => FURTHER.iter().find(|(_, other)| *other == kind).map_or("", |(name, _)| name),
+    pub fn plain_name(&self) -> &str {
+        match (self.kind, &self.curve) {
+            (Kind::Catalogue(activation), _) => activation.name(),
+            (_, Some(curve)) => curve.name(),
+            (kind, None) => FURTHER.iter().find(|(_, other)| *other == kind).map_or("", |(name, _)| name),
         }
     }
 
     /// The value with three derivatives; at a kink, those of the side that libtorch takes.
     pub fn jet(&self, x: f64) -> Jet {
-        formulas::jet(self.kind, &self.values, x)
+        match &self.curve {
+            Some(curve) => curve.jet(x),
+            None => formulas::jet(self.kind, &self.values, x),
+        }
     }
 }
 
@@ -186,6 +211,7 @@ impl Map for Function {
     fn value(&self, x: f64) -> f64 {
         match self.kind {
             Kind::Catalogue(activation) => activation.f(x, &self.values),
+            Kind::Table => self.jet(x).value(),
             kind => formulas::limit(kind, x).unwrap_or_else(|| self.jet(x).value()),
         }
     }
@@ -207,6 +233,7 @@ impl Map for Function {
             Kind::LeakyRelu | Kind::Selu | Kind::Softsign => vec![0.0],
             Kind::HardSwish => vec![-3.0, 3.0],
             Kind::Relu6 => vec![0.0, 6.0],
+            Kind::Table => self.curve.iter().flat_map(|curve| curve.kinks()).collect(),
             Kind::Softplus | Kind::Sigmoid | Kind::Tanh | Kind::Arctan | Kind::LogSigmoid => Vec::new(),
         }
     }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use activations::TableFile;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use eafo::correction::{Corrected, Derivation, FirstOrder, Warp, derive, derive_with_step, table_error, tabulate};
+use eafo::correction::{Derivation, Form, derive_with_share, derive_with_step};
 use eafo::density;
 use eafo::formula::{authors_form, formula};
-use eafo::function::{Function, Map};
+use eafo::function::{Function, Map as _};
 use eafo::pieces::Direction;
 use serde_json::{Value, json};
 
@@ -18,7 +18,8 @@ use crate::{drawing, report};
 /// Derive the correction of an activation for a density of pre-activations, and the step that lowers entropy most.
 #[derive(Args)]
 pub struct Arguments {
-    /// The activation, with parameters in parentheses where they are not the usual ones: softplus, gelu, elu(0.5).
+    /// The activation, with parameters in parentheses where they are not the usual ones: softplus, gelu, elu(0.5). Or the TOML file
+    /// of one that was derived before.
     #[arg(long, value_name = "NAME")]
     activation: String,
     /// The density of pre-activations.
@@ -30,9 +31,15 @@ pub struct Arguments {
     /// The step t of y + t·η. Without it: the one that lowers entropy most, up to 0.9 of those that leave an inverse.
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     step: Option<f64>,
+    /// Go only this share of the step that lowers entropy most; a negative one goes the other way.
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0, allow_hyphen_values = true, conflicts_with = "step")]
+    share: f64,
     /// What the file tabulates.
-    #[arg(long, value_enum, default_value_t = Form::Exact)]
-    form: Form,
+    #[arg(long, value_enum, default_value_t = Which::Exact)]
+    form: Which,
+    /// What the new activation is called. Without it: after the activation and the density.
+    #[arg(long)]
+    name: Option<String>,
     /// Write a plot (SVG and PNG) and the file to train with (TOML) into this folder.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -41,9 +48,9 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Which new activation.
+/// Which new activation ([`Form`]).
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum Form {
+enum Which {
     /// The exact inverse of y + t·η.
     Exact,
     /// The first-order form f − t·η·f′.
@@ -63,9 +70,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<String> {
     let density = density::parse(&arguments.density)?;
     let found = match arguments.step {
         Some(step) => derive_with_step(&function, density.as_ref(), arguments.interval, step)?,
-        None => derive(&function, density.as_ref(), arguments.interval)?,
+        None => derive_with_share(&function, density.as_ref(), arguments.interval, arguments.share)?,
     };
-    let (file, error) = tabulated(&found, arguments.form)?;
+    let (file, error) = tabulated(&found, arguments)?;
     let mut written = Vec::new();
     if let Some(folder) = &arguments.out {
         written = write(&found, &file, folder)?;
@@ -85,26 +92,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn tabulated(found: &Derivation<'_>, form: Form) -> anyhow::Result<(TableFile, f64)> {
-    let (correction, density) = (&found.correction, found.correction.density());
-    let (exact, first) =
-        (Corrected(Warp::new(correction, found.step)), FirstOrder(Warp::new(correction, found.first_order_step)));
-    let (map, step): (&dyn Map, f64) = match form {
-        Form::Exact => (&exact, found.step),
-        Form::FirstOrder => (&first, found.first_order_step),
+fn tabulated(found: &Derivation<'_>, arguments: &Arguments) -> anyhow::Result<(TableFile, f64)> {
+    let (form, ending) = match arguments.form {
+        Which::Exact => (Form::Exact, ""),
+        Which::FirstOrder => (Form::FirstOrder, "-first-order"),
     };
-    let (low, high) = correction.interval();
-    // Eight deviations: beyond them there is hardly a value, and the table goes on straight.
-    let room = 8.0 * density.deviation();
-    let (from, to) = (low.min(density.mean() - room), high.max(density.mean() + room));
-    let table = tabulate(map, from, to).context("the new activation cannot be tabulated")?;
-    let error = table_error(&table, map);
-    let base = correction.function().name();
-    let mut name = report::slug(&[&base, &density.name()]);
-    if form == Form::FirstOrder {
-        name.push_str("-first-order");
-    }
-    Ok((TableFile { name, density: density.name(), base, step, interval: (low, high), table }, error))
+    let (base, density) = (found.correction.function().name(), found.correction.density().name());
+    let name = arguments.name.clone().unwrap_or_else(|| report::slug(&[&base, &density]) + ending);
+    found.file(form, &name).context("the new activation cannot be tabulated")
 }
 
 fn write(found: &Derivation<'_>, file: &TableFile, folder: &Path) -> anyhow::Result<Vec<String>> {

@@ -19,14 +19,16 @@ use world::Exit;
 const EXAMPLES: &str = "\
 Examples:
   rectify eafo derive --activation softplus --density gaussian --out runs/eafo
-  rectify eafo derive --activation gelu --density 'kde(samples.txt)' --json
+  rectify eafo derive --activation gelu --density 'layers(layers.json)' --json
+  rectify eafo derive --activation runs/eafo/softplus-gaussian.toml --share 0.5
   rectify eafo rank --density 'student-t(5)' --sweep runs/starts/results.csv
   rectify eafo layers layers.json --out runs/eafo
   rectify eafo epsilon --activation crrelu --density half-normal --out runs/eafo
   rectify eafo bayes --density 'mixture(0.5: -1, 1; 0.5: 1, 1)'
 
 Densities: gaussian, half-normal, student-t(nu), laplace, logistic, uniform, mixture(weight: mean, deviation; …), kde(FILE),
-histogram(FILE); with their parameters in parentheses, as in gaussian(0, 2). Entropies are in nats. docs/eafo.md has the mathematics.
+histogram(FILE), layers(FILE) of `rectify inspect`; with their parameters in parentheses, as in gaussian(0, 2). Entropies are in nats.
+docs/eafo.md has the mathematics.
 
 Exit codes: 0 done, 2 the command line or a file is wrong.
 ";

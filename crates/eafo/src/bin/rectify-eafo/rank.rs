@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use activations::TableFile;
 use clap::Args;
 use eafo::density;
 use eafo::function::Function;
@@ -17,6 +18,9 @@ pub struct Arguments {
     /// The density of pre-activations.
     #[arg(long, value_name = "DENSITY", default_value = "gaussian")]
     density: String,
+    /// Tabulated activations that are ranked too, such as a search's; those of a sweep are told by their names.
+    #[arg(long, value_name = "TOML", num_args = 1..)]
+    tables: Vec<PathBuf>,
     /// The results.csv of `rectify sweep`: also tell the rank correlation with its accuracies.
     #[arg(long, value_name = "CSV")]
     sweep: Option<PathBuf>,
@@ -28,9 +32,11 @@ pub struct Arguments {
 /// Ranks, and gives the text to print.
 pub fn run(arguments: &Arguments) -> anyhow::Result<String> {
     let density = density::parse(&arguments.density)?;
-    let ranked = rank(&Function::all(), density.as_ref())?;
+    let tables = arguments.tables.iter().map(|path| Ok(Function::table(&TableFile::read(path)?)));
+    let tables = tables.collect::<anyhow::Result<Vec<_>>>()?;
+    let ranked = rank(&[Function::all(), tables.clone()].concat(), density.as_ref())?;
     let agreement = match &arguments.sweep {
-        Some(path) => sweep::agreement(path, density.as_ref())?,
+        Some(path) => sweep::agreement(path, &tables, density.as_ref())?,
         None => Vec::new(),
     };
     if arguments.json {

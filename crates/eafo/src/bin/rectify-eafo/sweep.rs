@@ -44,9 +44,9 @@ struct Run {
     top1: f64,
 }
 
-/// Reads a sweep and compares it with entropies on a density, model by model.
-pub fn agreement(path: &Path, density: &dyn Density) -> anyhow::Result<Vec<Agreement>> {
-    let (runs, left_out) = read(path).with_context(|| path.display().to_string())?;
+/// Reads a sweep and compares it with entropies on a density, model by model; `tables` are tabulated activations that it may name.
+pub fn agreement(path: &Path, tables: &[Function], density: &dyn Density) -> anyhow::Result<Vec<Agreement>> {
+    let (runs, left_out) = read(path, tables).with_context(|| path.display().to_string())?;
     let mut models: Vec<&str> = Vec::new();
     for run in &runs {
         if !models.contains(&run.model.as_str()) {
@@ -84,7 +84,7 @@ fn of_model(model: &str, runs: &[Run], left_out: &[String], density: &dyn Densit
     Ok(Agreement { model: model.to_owned(), with_entropy, with_normalised, measured, left_out: left_out.to_vec() })
 }
 
-fn read(path: &Path) -> anyhow::Result<(Vec<Run>, Vec<String>)> {
+fn read(path: &Path, tables: &[Function]) -> anyhow::Result<(Vec<Run>, Vec<String>)> {
     let mut reader = csv::Reader::from_path(path)?;
     let header = reader.headers()?.clone();
     let column = |name: &str| {
@@ -111,7 +111,7 @@ fn read(path: &Path) -> anyhow::Result<(Vec<Run>, Vec<String>)> {
             bail!("line {line}: top1 is {top1}");
         }
         let function =
-            function(cell(activation), cell(settings), cell(epsilon)).with_context(|| format!("line {line}"))?;
+            function(cell(activation), cell(settings), cell(epsilon), tables).with_context(|| format!("line {line}"))?;
         runs.push(Run { model: cell(model).to_owned(), function, top1 });
     }
     if runs.is_empty() {
@@ -122,7 +122,10 @@ fn read(path: &Path) -> anyhow::Result<(Vec<Run>, Vec<String>)> {
 }
 
 /// The activation of a line: settings are `name=value`, those that are no parameter belong to training.
-fn function(activation: &str, settings: &str, epsilon: &str) -> anyhow::Result<Function> {
+fn function(activation: &str, settings: &str, epsilon: &str, tables: &[Function]) -> anyhow::Result<Function> {
+    if let Some(table) = tables.iter().find(|table| table.plain_name() == activation) {
+        return Ok(table.clone());
+    }
     let plain = Function::parse(activation)?;
     let Some(known) = plain.activation() else { return Ok(plain) };
     let mut values = known.initial_values();

@@ -1,0 +1,243 @@
+//! `rectify search`: generations of derive, short training with an equal budget, keep.
+
+mod candidates;
+mod file;
+mod report;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use eafo::density::{self, Density};
+use eafo::layers::LayerFile;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use world::Exit;
+
+use crate::command::CommandLine;
+use crate::ending::Ending;
+use crate::placement::Placement;
+use crate::sweep::{self, ACTIVATION, Axis, CellResult, Choice, Manner, OnFailure, Override, SEED, Sweep, SweepFile, SweepFolder};
+use crate::{cli, mpi, tools, train};
+use candidates::{Candidate, Origin, Shelf};
+use file::{MEASURED, SearchFile};
+use report::Report;
+
+/// Runs the subcommand to its end.
+pub fn search(arguments: &cli::Search) -> Result<(), Ending> {
+    train::refuse_to_be_a_rank()?;
+    let mut file = file::read(&arguments.file).map_err(Ending::config)?;
+    for set in &arguments.sets {
+        if let Some(why) = file::taken(set) {
+            return Err(Ending::config(format!("--set {set}: all candidates share it, so it must be {why}")));
+        }
+        file.shared.push(Override { set: set.clone(), line: None });
+    }
+    file.nproc = arguments.nproc.or(file.nproc);
+    file.at_a_time = arguments.at_a_time.map_or(file.at_a_time, usize::from);
+    let root = arguments.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(&file.name));
+    let placement = train::place(file.nproc, Vec::new()).map_err(Ending::config)?;
+    let search = Search::new(file, root, placement, arguments)?;
+    if arguments.dry_run {
+        print!("{}", search.listing()?);
+        return Ok(());
+    }
+    tools::find(tools::TRAINER).map_err(Ending::config)?;
+    mpi::require(&search.placement).map_err(Ending::config)?;
+    let _lock = SweepFolder { root: search.root.clone() }.occupy()?;
+    search.run()
+}
+
+struct Search {
+    file: SearchFile,
+    root: PathBuf,
+    shelf: Shelf,
+    placement: Placement,
+    manner: Manner,
+    /// Somebody asked for a stop while no training ran that would have noticed.
+    stop: Arc<AtomicBool>,
+}
+
+impl Search {
+    fn new(file: SearchFile, root: PathBuf, placement: Placement, arguments: &cli::Search) -> Result<Search, Ending> {
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot watch for signals")?;
+        }
+        let grace = Duration::from_secs(arguments.grace_s);
+        let manner = Manner { restarts: arguments.restarts, on_failure: OnFailure::GoOn, grace };
+        let shelf = Shelf { folder: root.join("candidates") };
+        Ok(Search { file, root, shelf, placement, manner, stop })
+    }
+
+    /// Generation after generation; then the best and the baseline once more, with seeds that have not chosen it.
+    fn run(&self) -> Result<(), Ending> {
+        let mut pool = self.shelf.start(&self.file)?;
+        let baseline = pool[self.file.baseline_place()].clone();
+        let (mut parents, mut diverged, mut notes) = (HashSet::new(), Vec::new(), Vec::new());
+        let mut report = self.train(&pool, &baseline, &mut diverged)?;
+        for generation in 1..=self.file.generations {
+            let kept: Vec<Candidate> = report.kept().filter(|one| !parents.contains(&one.name)).cloned().collect();
+            let before = pool.len();
+            for parent in &kept {
+                parents.insert(parent.name.clone());
+                self.derive(parent, &mut pool, &mut notes)?;
+            }
+            if pool.len() == before {
+                notes.push(format!("Generation {generation} is empty: there was nothing new to derive from."));
+                break;
+            }
+            report = self.train(&pool, &baseline, &mut diverged)?;
+        }
+        report.notes = notes;
+        let winner = report.kept().next().filter(|best| best.name != baseline.name).cloned();
+        if let Some(winner) = winner.filter(|_| !self.file.confirm.is_empty()) {
+            let two = [baseline, winner];
+            let (results, _) = self.train_with(&two, &two[0], &self.file.confirm, &self.root.join("confirm"))?;
+            report.confirm(two.each_ref(), &results);
+        }
+        println!("{}\n", report.terminal());
+        for (what, path) in report.write(&self.root)? {
+            println!("  {what:<13}{}", path.display());
+        }
+        Ok(())
+    }
+
+    /// Trains what is not trained yet, and says how all of the pool stand. Candidates that diverge are out from then on.
+    fn train(&self, pool: &[Candidate], baseline: &Candidate, diverged: &mut Vec<String>) -> Result<Report, Ending> {
+        let sound: Vec<Candidate> = pool.iter().filter(|one| !diverged.contains(&one.name)).cloned().collect();
+        let (results, failed) = self.train_with(&sound, baseline, &self.file.seeds, &self.root)?;
+        diverged.extend(failed);
+        let report = Report::new(&self.file, baseline, pool, &results, diverged)?;
+        report.write(&self.root)?;
+        Ok(report)
+    }
+
+    /// Trains candidates with these seeds. What came of it, and the names of those whose loss was not finite.
+    fn train_with(
+        &self,
+        pool: &[Candidate],
+        baseline: &Candidate,
+        seeds: &[u64],
+        root: &Path,
+    ) -> Result<(Vec<CellResult>, Vec<String>), Ending> {
+        self.refuse_stopped()?;
+        let sweep = Sweep::of(self.sweep_file(pool, baseline, seeds), root.to_owned())?;
+        std::fs::create_dir_all(root.join("logs")).context("cannot make the folder of logs")?;
+        let planned = sweep.plan(&self.placement)?;
+        let ran = sweep::run(&sweep, &planned, &self.placement, self.manner)?;
+        if ran.stopped || ran.failed.iter().any(|(_, code)| *code != Exit::Diverged.code()) {
+            let command = CommandLine(std::env::args().collect()).for_shell();
+            eprintln!("{}", ran.in_words(&SweepFolder { root: root.to_owned() }, &command));
+            return Err(Ending::said(sweep::exit_code(&ran)));
+        }
+        let of_cell = |(name, _): &(String, i32)| {
+            planned.iter().find(|planned| planned.cell.name == *name).map(|planned| planned.cell.activation.clone())
+        };
+        Ok((sweep.results().0, ran.failed.iter().filter_map(of_cell).collect()))
+    }
+
+    fn sweep_file(&self, pool: &[Candidate], baseline: &Candidate, seeds: &[u64]) -> SweepFile {
+        let seed = |seed: &u64| Choice {
+            label: seed.to_string(),
+            given: Override { set: format!("{SEED}={seed}"), line: None },
+        };
+        let activations = pool.iter().map(|candidate| candidate.choice.clone()).collect();
+        SweepFile {
+            path: self.file.path.clone(),
+            name: self.file.name.clone(),
+            config: self.file.config.clone(),
+            axes: vec![
+                Axis { key: ACTIVATION.to_owned(), choices: activations },
+                Axis { key: SEED.to_owned(), choices: seeds.iter().map(seed).collect() },
+            ],
+            shared: self.file.shared.clone(),
+            baseline: pool.iter().any(|one| one.name == baseline.name).then(|| (baseline.name.clone(), self.file.baseline.1)),
+            nproc: self.file.nproc,
+            at_a_time: self.file.at_a_time,
+        }
+    }
+
+    /// The children of a candidate, one for each density and share. Those that do not exist are noted.
+    fn derive(&self, parent: &Candidate, pool: &mut Vec<Candidate>, notes: &mut Vec<String>) -> Result<(), Ending> {
+        let mut number = 0;
+        for named in &self.file.densities {
+            let density = self.density(named, parent)?;
+            for &share in &self.file.shares {
+                self.refuse_stopped()?;
+                number += 1;
+                let origin = Origin { parent, named, density: density.as_ref(), share };
+                match self.shelf.derive(origin, number, &self.file) {
+                    Ok(child) => {
+                        eprintln!("derived {} from {} for {named}, {share} of the best step", child.name, parent.name);
+                        pool.push(child);
+                    }
+                    Err(error) => notes.push(format!("{} for {named}, share {share}: {error:#}.", parent.name)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A density of the search's file; what a candidate's own network sees, if that is asked for.
+    fn density(&self, named: &str, parent: &Candidate) -> Result<Box<dyn Density>, Ending> {
+        if named != MEASURED {
+            return density::parse(named).map_err(Ending::config);
+        }
+        let file = self.sweep_file(std::slice::from_ref(parent), parent, &self.file.seeds[..1]);
+        let sweep = Sweep::of(file, self.root.clone())?;
+        let cell = sweep.folders().swap_remove(0);
+        let path = cell.join("layers.json");
+        if !path.is_file() {
+            self.inspect(&cell, &path)?;
+        }
+        let layers = LayerFile::read(&path).map_err(Ending::config)?;
+        Ok(Box::new(layers.density(&path.to_string_lossy(), None).map_err(Ending::config)?))
+    }
+
+    fn inspect(&self, cell: &Path, to: &Path) -> Result<(), Ending> {
+        let trainer = tools::find(tools::TRAINER).map_err(Ending::config)?;
+        let mut command = Command::new(trainer);
+        command.arg("inspect").arg(cell).arg("--out").arg(to).stdout(std::process::Stdio::null());
+        let status = command.status().context("cannot start rectify-trainer inspect")?;
+        if status.success() {
+            return Ok(());
+        }
+        self.refuse_stopped()?;
+        let why = format!("error: rectify-trainer inspect {} ended with {status}", cell.display());
+        Err(Ending { code: status.code().unwrap_or(Exit::Retry.code()), message: why })
+    }
+
+    fn refuse_stopped(&self) -> Result<(), Ending> {
+        if !self.stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let command = CommandLine(std::env::args().collect()).for_shell();
+        Err(Ending { code: Exit::Retry.code(), message: format!("Stopped. Finished runs are kept; go on with: {command}") })
+    }
+
+    /// What the search comes to, at most.
+    fn listing(&self) -> Result<String, Ending> {
+        let pool = self.shelf.start(&self.file)?;
+        let baseline = &pool[self.file.baseline_place()];
+        let sweep = Sweep::of(self.sweep_file(&pool, baseline, &self.file.seeds), self.root.clone())?;
+        let planned = sweep.plan(&self.placement)?;
+        let children = self.file.keep * self.file.densities.len() * self.file.shares.len();
+        let most = pool.len() + children * self.file.generations;
+        let runs = most * self.file.seeds.len() + 2 * self.file.confirm.len();
+        let mut text = String::new();
+        for cell in &planned {
+            text.push_str(&format!("  {:<40} {:>9} steps\n", cell.cell.name, cell.steps));
+        }
+        Ok(text
+            + &format!(
+                "{}: begins with {} activations; {} generation(s) of at most {children} more; at most {runs} runs in all\n",
+                self.file.name,
+                pool.len(),
+                self.file.generations,
+            ))
+    }
+}
