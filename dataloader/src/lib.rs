@@ -34,6 +34,6 @@ pub use pixels::{
     SingleImages, Transform,
 };
 pub use source::{
-    Dataset, DatasetSpec, Encoding, EvaluationSet, Labels, Source, SourceKind, Split, StorageOptions, Wants, at_most, open,
-    unlabelled,
+    Dataset, DatasetSpec, Encoding, EvaluationSet, Labels, Source, SourceKind, Split, StorageOptions, Wants, at_most,
+    open, unlabelled,
 };

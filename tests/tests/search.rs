@@ -72,8 +72,10 @@ fn a_search_derives_trains_and_keeps_and_goes_on_after_a_stop() {
         assert!(page.contains("Confirmed with 2 fresh seed(s)") && confirmed == 4, "{page}");
     }
     // Every child has a file that can be trained with, ranked, and derived from.
-    let child = numbers.lines().skip(1).map(|line| line.split(',').next().expect("a name")).find(|name| name.ends_with("-2"));
-    let file = root.join("candidates").join(format!("{}.toml", child.expect("a child for what its parent's network saw")));
+    let child =
+        numbers.lines().skip(1).map(|line| line.split(',').next().expect("a name")).find(|name| name.ends_with("-2"));
+    let file =
+        root.join("candidates").join(format!("{}.toml", child.expect("a child for what its parent's network saw")));
     let mut rank = Job::new(&binary("rectify"), &workshop.path(""));
     rank.arguments(["eafo", "rank", "--tables"]).argument(&file).run().code(0).says(&[child.expect("a child")]);
 }
@@ -87,10 +89,10 @@ fn what_activations_are_applied_to_is_inspected() {
         words.iter().for_each(|word| drop(job.argument(word)));
         job
     };
-    rectify(&["inspect", "run", "--images", "50", "--out", "layers.json"]).run().code(0).says(&[
-        "on 50 images",
-        "rectify eafo layers",
-    ]);
+    rectify(&["inspect", "run", "--images", "50", "--out", "layers.json"])
+        .run()
+        .code(0)
+        .says(&["on 50 images", "rectify eafo layers"]);
     let read = |text: &str| -> Value { serde_json::from_str(text).expect("JSON") };
     let own = read(&fs::read_to_string(workshop.path("layers.json")).expect("a file"));
     // The same images by their folder, in other batches: the same counts but for what rounding moves across an edge.
@@ -109,10 +111,16 @@ fn what_activations_are_applied_to_is_inspected() {
             assert!((one - other).abs() < 1e-4 * (1.0 + one.abs()), "{key}: {one} is not {other}");
         }
     }
-    rectify(&["eafo", "layers", "layers.json", "--out", "plots"]).run().code(0).says(&["blocks.0.mlp.act", "layers.svg"]);
+    rectify(&["eafo", "layers", "layers.json", "--out", "plots"])
+        .run()
+        .code(0)
+        .says(&["blocks.0.mlp.act", "layers.svg"]);
     let derive = ["eafo", "derive", "--activation", "gelu", "--density", "layers(layers.json)", "--json"];
     let derived = read(&rectify(&derive).run().code(0).out);
     assert!(derived["entropy_after"].as_f64() < derived["entropy_before"].as_f64(), "{derived}");
     rectify(&["inspect", "run", "--data", "nowhere"]).run().code(3).says(&["nowhere"]);
-    rectify(&["inspect", "run", "--out", "run/checkpoints/step-00000010/x.json"]).run().code(2).says(&["name a file elsewhere"]);
+    rectify(&["inspect", "run", "--out", "run/checkpoints/step-00000010/x.json"])
+        .run()
+        .code(2)
+        .says(&["name a file elsewhere"]);
 }

@@ -248,7 +248,15 @@ mod tests {
         let (values, slopes) = nodes.map(|x| (Formula::Mish.f(x, &[]), Formula::Mish.df(x, &[]))).unzip();
         let table = Table::new(-4.0, 0.2, values, slopes).unwrap();
         let (name, density, base) = ("mine".to_owned(), "gaussian".to_owned(), "mish".to_owned());
-        let file = TableFile { name, density, base, step: 0.0, interval: (-4.0, 4.0), kinks: Vec::new(), table: table.clone() };
+        let file = TableFile {
+            name,
+            density,
+            base,
+            step: 0.0,
+            interval: (-4.0, 4.0),
+            kinks: Vec::new(),
+            table: table.clone(),
+        };
         let activations = Activations::reference(Function::Table(Arc::new(file)));
         let architecture = plan::models::find("vit_tiny_patch16_224").expect("a model").architecture;
         let mut declarations = Declarations::new(DecayRule::All.into(), &architecture, &activations);

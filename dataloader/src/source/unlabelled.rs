@@ -25,11 +25,8 @@ pub fn unlabelled(folder: &Path) -> Result<Box<dyn Source>, DataError> {
         return Ok(open(&DatasetSpec { kind: SourceKind::Shards, ..DatasetSpec::folder(folder) })?.validation);
     }
     let folder = split(folder);
-    let entries = fs::read_dir(&folder).map_err(|source| DataError::Io {
-        action: "list",
-        path: folder.clone(),
-        source,
-    })?;
+    let entries =
+        fs::read_dir(&folder).map_err(|source| DataError::Io { action: "list", path: folder.clone(), source })?;
     if entries.filter_map(Result::ok).any(|entry| entry.path().is_dir()) {
         return Ok(Box::new(ImageFolder::open(&folder, Cache::of_user().as_ref())?));
     }

@@ -81,7 +81,8 @@ impl Shelf {
     pub fn start(&self, file: &SearchFile) -> anyhow::Result<Vec<Candidate>> {
         let begin = |(text, line): &(String, usize)| -> anyhow::Result<Candidate> {
             let function = Function::parse(text)?;
-            let name = folder_name(text.strip_suffix(".toml").map_or(text, |path| path.rsplit('/').next().unwrap_or(path)));
+            let name =
+                folder_name(text.strip_suffix(".toml").map_or(text, |path| path.rsplit('/').next().unwrap_or(path)));
             let set = if function.activation().is_some_and(|known| known.name() == text) {
                 format!("{ACTIVATION}={text}")
             } else {

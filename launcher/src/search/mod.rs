@@ -20,7 +20,9 @@ use world::Exit;
 use crate::command::CommandLine;
 use crate::ending::Ending;
 use crate::placement::Placement;
-use crate::sweep::{self, ACTIVATION, Axis, CellResult, Choice, Manner, OnFailure, Override, SEED, Sweep, SweepFile, SweepFolder};
+use crate::sweep::{
+    self, ACTIVATION, Axis, CellResult, Choice, Manner, OnFailure, Override, SEED, Sweep, SweepFile, SweepFolder,
+};
 use crate::{cli, mpi, tools, train};
 use candidates::{Candidate, Origin, Shelf};
 use file::{MEASURED, SearchFile};
@@ -155,7 +157,10 @@ impl Search {
                 Axis { key: SEED.to_owned(), choices: seeds.iter().map(seed).collect() },
             ],
             shared: self.file.shared.clone(),
-            baseline: pool.iter().any(|one| one.name == baseline.name).then(|| (baseline.name.clone(), self.file.baseline.1)),
+            baseline: pool
+                .iter()
+                .any(|one| one.name == baseline.name)
+                .then(|| (baseline.name.clone(), self.file.baseline.1)),
             nproc: self.file.nproc,
             at_a_time: self.file.at_a_time,
         }
@@ -216,7 +221,10 @@ impl Search {
             return Ok(());
         }
         let command = CommandLine(std::env::args().collect()).for_shell();
-        Err(Ending { code: Exit::Retry.code(), message: format!("Stopped. Finished runs are kept; go on with: {command}") })
+        Err(Ending {
+            code: Exit::Retry.code(),
+            message: format!("Stopped. Finished runs are kept; go on with: {command}"),
+        })
     }
 
     /// What the search comes to, at most.

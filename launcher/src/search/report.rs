@@ -113,7 +113,9 @@ impl Report {
         let mut table = Table::new();
         table.load_preset(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(self.header());
-        self.standings.iter().for_each(|one| drop(table.add_row(self.cells(one))));
+        for one in &self.standings {
+            table.add_row(self.cells(one));
+        }
         for column in table.column_iter_mut().skip(3) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -148,9 +150,12 @@ impl Report {
              derivation. No correction is made for comparing many.\n",
             self.baseline
         );
-        for (name, derived) in self.standings.iter().filter_map(|one| Some((&one.candidate.name, one.candidate.derived.as_ref()?))) {
+        for (name, derived) in
+            self.standings.iter().filter_map(|one| Some((&one.candidate.name, one.candidate.derived.as_ref()?)))
+        {
             let formula = derived.formula.as_deref().unwrap_or("by numbers: `candidates/` has its table");
-            let _ = writeln!(text, "- `{name}`: y + {:.4}·η, y the inverse of {}; {formula}", derived.step, derived.parent);
+            let _ =
+                writeln!(text, "- `{name}`: y + {:.4}·η, y the inverse of {}; {formula}", derived.step, derived.parent);
         }
         let notes = self.notes.iter().map(|note| format!("- {note}\n")).collect::<String>();
         let notes = if notes.is_empty() { notes } else { format!("\nNot tried:\n\n{notes}") };
@@ -187,8 +192,23 @@ impl Report {
     fn csv(&self) -> anyhow::Result<String> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         writer.write_record([
-            "candidate", "generation", "parent", "density", "share", "step", "entropy_before", "entropy_after", "entropy",
-            "normalised", "seeds", "top1", "top1_deviation", "difference", "difference_half_width", "kept", "diverged",
+            "candidate",
+            "generation",
+            "parent",
+            "density",
+            "share",
+            "step",
+            "entropy_before",
+            "entropy_after",
+            "entropy",
+            "normalised",
+            "seeds",
+            "top1",
+            "top1_deviation",
+            "difference",
+            "difference_half_width",
+            "kept",
+            "diverged",
             "formula",
         ])?;
         let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());

@@ -30,12 +30,11 @@ use folder::Standing;
 
 pub use axes::{ACTIVATION, Axis, Choice, SEED, taken};
 pub use cells::Planned;
-pub use compare::{Group, Result as CellResult, Row, compare};
+pub use compare::{Result as CellResult, Row, compare};
 pub use crew::OnFailure;
 pub use file::{Override, SweepFile, shared};
 pub use folder::SweepFolder;
-pub use running::{Manner, Ran, exit_code, run};
-pub use statistics::Difference;
+pub use running::{Manner, exit_code, run};
 
 /// Runs the subcommand to its end.
 pub fn sweep(arguments: &cli::Sweep) -> Result<(), Ending> {
@@ -58,7 +57,7 @@ pub fn sweep(arguments: &cli::Sweep) -> Result<(), Ending> {
     let ran = run(&sweep, &planned, &placement, Manner { restarts: arguments.restarts, on_failure, grace })?;
     let tables = sweep.show_tables();
     let command = command::CommandLine(std::env::args().collect()).for_shell();
-    match running::exit_code(&ran) {
+    match exit_code(&ran) {
         0 => tables,
         code => {
             eprintln!("{}", ran.in_words(&sweep.folder, &command));
@@ -81,7 +80,7 @@ impl Sweep {
     fn read(arguments: &cli::Sweep) -> Result<Sweep, Ending> {
         let mut file = file::read(&arguments.file).map_err(Ending::config)?;
         for set in &arguments.sets {
-            if let Some(why) = axes::taken(set, &file.axes) {
+            if let Some(why) = taken(set, &file.axes) {
                 return Err(Ending::config(format!("--set {set}: all cells share it, so it must be {why}")));
             }
             file.shared.push(Override { set: set.clone(), line: None });

@@ -97,13 +97,7 @@ pub fn run(sweep: &Sweep, planned: &[Planned], placement: &Placement, manner: Ma
 }
 
 /// The command of a cell: what a person would type.
-fn job(
-    sweep: &Sweep,
-    planned: &Planned,
-    standing: &Standing,
-    nproc: usize,
-    manner: Manner,
-) -> Result<Job, Ending> {
+fn job(sweep: &Sweep, planned: &Planned, standing: &Standing, nproc: usize, manner: Manner) -> Result<Job, Ending> {
     // A run of another config is moved aside by a run that does not resume.
     let resume = if *standing == Standing::Another { "none" } else { "auto" };
     let this = std::env::current_exe().context("where is this program?")?;

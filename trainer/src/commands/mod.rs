@@ -24,7 +24,7 @@ fn kept(ema: bool) -> Kept {
 /// The names of classes in a file, one a line.
 fn read_classes(path: &Path) -> Result<Vec<String>, Failure> {
     let refused = |why: String| Failure::because(Exit::Config, format!("--classes {}: {why}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| refused(format!("cannot be read: {error}")))?;
+    let text = fs::read_to_string(path).map_err(|error| refused(format!("cannot be read: {error}")))?;
     let names: Vec<String> = text.trim_end().lines().map(|line| line.trim().to_owned()).collect();
     match names.iter().position(String::is_empty) {
         Some(line) => Err(refused(format!("line {} is empty; write one class a line", line + 1))),
@@ -38,8 +38,9 @@ fn keep_out(file: &Path, checkpoint: &Path) -> Result<(), Failure> {
     match (parent.canonicalize(), checkpoint.canonicalize()) {
         (Ok(parent), Ok(folder)) if folder.is_dir() && parent.starts_with(&folder) => {
             let (file, checkpoint) = (file.display(), checkpoint.display());
-            let why =
-                format!("{file} would lie in the checkpoint {checkpoint}, which nothing may change: name a file elsewhere");
+            let why = format!(
+                "{file} would lie in the checkpoint {checkpoint}, which nothing may change: name a file elsewhere"
+            );
             Err(Failure::because(Exit::Config, why))
         }
         _ => Ok(()),

@@ -146,7 +146,8 @@ fn file<'a>(text: &str, inside: Option<&'a str>) -> Result<&'a str, EafoError> {
     let path = inside.map(str::trim).filter(|path| !path.is_empty());
     path.ok_or_else(|| EafoError::Text {
         text: text.to_owned(),
-        reason: "there is no file in parentheses; write kde(samples.txt), with a number a line, or layers(layers.json)".to_owned(),
+        reason: "there is no file in parentheses; write kde(samples.txt), with a number a line, or layers(layers.json)"
+            .to_owned(),
     })
 }
 

@@ -110,8 +110,8 @@ fn read(path: &Path, tables: &[Function]) -> anyhow::Result<(Vec<Run>, Vec<Strin
         if !top1.is_finite() {
             bail!("line {line}: top1 is {top1}");
         }
-        let function =
-            function(cell(activation), cell(settings), cell(epsilon), tables).with_context(|| format!("line {line}"))?;
+        let function = function(cell(activation), cell(settings), cell(epsilon), tables)
+            .with_context(|| format!("line {line}"))?;
         runs.push(Run { model: cell(model).to_owned(), function, top1 });
     }
     if runs.is_empty() {
