@@ -113,11 +113,11 @@ fn a_derived_activation_trains_and_its_file_may_go() {
     rectify(&workshop, &["eafo", "derive", "--activation", "softplus", "--out", "derived"]).run().code(0);
     let file = workshop.path("derived/softplus-gaussian.toml");
     let mut job = workshop.rectify(2, "run");
-    job.set(&format!("model.activation.file={}", file.display())).set("schedule.max_steps=10").run().code(0);
+    job.set(&format!("model.activation={{ file = '{}' }}", file.display())).set("schedule.max_steps=10").run().code(0);
     std::fs::remove_file(&file).expect("a file");
     let answer = answer(&workshop, &["--checkpoint", "run"], &image());
     assert_eq!(answer["logits"].as_array().map(Vec::len), Some(10));
-    let again = format!("model.activation.file={}", file.display());
+    let again = format!("model.activation={{ file = '{}' }}", file.display());
     workshop.rectify(2, "again").set(&again).run().code(2).says(&["softplus-gaussian.toml: cannot read"]);
 }
 

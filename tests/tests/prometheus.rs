@@ -84,6 +84,7 @@ fn every_panel_of_the_dashboard_is_alive() {
     let begun = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs_f64();
     let mut run = workshop.rectify(2, "run");
     run.set("schedule.epochs=5000").set("train.batch_size=48").set("log.every_steps=2").set("eval.every_epochs=8");
+    run.set("eafo.watch=true").set("eafo.every_steps=4");
     run.set("optimizer.learning_rate=3e-3").set("schedule.warmup_epochs=20").set("ema.decay=0.9");
     run.arguments(["--metrics-port", &free_port().to_string()]).argument("--prometheus-targets");
     let run = run.argument(workshop.path("targets")).start();

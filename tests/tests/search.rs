@@ -86,7 +86,9 @@ fn what_activations_are_applied_to_is_inspected() {
     workshop.rectify(1, "run").set("schedule.max_steps=10").run().code(0);
     let rectify = |words: &[&str]| {
         let mut job = Job::new(&binary("rectify"), &workshop.path(""));
-        words.iter().for_each(|word| drop(job.argument(word)));
+        for word in words {
+            job.argument(word);
+        }
         job
     };
     rectify(&["inspect", "run", "--images", "50", "--out", "layers.json"])

@@ -36,7 +36,7 @@ const MOST_PARTS: usize = 3000;
 const NOISE: f64 = 1e-10;
 const NARROW: f64 = 1e-7;
 
-/// An integral that is known less well, relative to its value or 1, is an error.
+/// An integral that is known less well, relative to its value or 1, is an error; twice what was asked for is none.
 const WORST: f64 = 1e-6;
 
 // Nodes in (0, 1], from the outermost to the middle, with Kronrod's weights; every second node is one of Gauss'.
@@ -175,7 +175,7 @@ fn adaptive(
         (value, error) = parts.iter().fold((0.0, 0.0), |(v, e), part| (v + part.value, e + part.error));
     }
     let (value, error) = (value + settled.value, error + settled.error);
-    if error > WORST * value.abs().max(1.0) {
+    if error > WORST.max(2.0 * tolerance.relative) * value.abs().max(1.0) {
         return Err(failed(format!("is known as {value} ± {error:.1e} only")));
     }
     Ok(Integral { value, error })

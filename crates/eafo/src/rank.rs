@@ -32,9 +32,9 @@ pub fn rank(functions: &[Function], density: &dyn Density) -> Result<Vec<Ranked>
     let mut ranked = Vec::new();
     for function in functions {
         let output = Output::new(function, &plain);
-        let entropy = output.entropy(Tolerance::default())?;
-        let deviation =
-            output.moments(Tolerance { absolute: 1e-9, relative: 1e-9 }).ok().map(|(_, deviation)| deviation);
+        let entropy = output.entropy(function.closeness(Tolerance::default()))?;
+        let of_moments = function.closeness(Tolerance { absolute: 1e-9, relative: 1e-9 });
+        let deviation = output.moments(of_moments).ok().map(|(_, deviation)| deviation);
         let normalised = deviation.map(|deviation| entropy.normalised(deviation));
         ranked.push(Ranked { activation: function.name(), mixed: entropy.mixed(), entropy, deviation, normalised });
     }

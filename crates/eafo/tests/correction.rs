@@ -6,6 +6,7 @@ use eafo::correction::{
 use eafo::density::{self, Density};
 use eafo::entropy::entropy_of;
 use eafo::function::{Function, Map};
+use eafo::rank::rank;
 use eafo::worst::Worst;
 use std::f64::consts::PI;
 
@@ -209,5 +210,10 @@ fn what_was_derived_is_derived_from_again() {
         assert!((before - found.after.mixed()).abs() < 1e-3, "{name}: {before}, {:?}", found.after);
         let again = derive_with_share(&child, gaussian.as_ref(), None, 0.5).unwrap();
         assert!(again.after.mixed() < before - 0.01, "{name}: {before} → {:?}", again.after);
+        // The whole step leaves a nearly vertical stretch: its entropy can be integrated all the same.
+        let whole = derive(&parent, gaussian.as_ref(), None).unwrap();
+        let steep = Function::table(&whole.file(Form::Exact, "steep").unwrap().0);
+        let entropy = rank(&[steep], gaussian.as_ref()).unwrap()[0].mixed;
+        assert!((entropy - whole.after.mixed()).abs() < 0.02, "{name}: {entropy}, {:?}", whole.after);
     }
 }

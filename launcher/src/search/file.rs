@@ -252,7 +252,10 @@ mod tests {
         refused(&format!("{SMALL}shares = [2.0]"), &["search.toml:7: `shares`"]);
         refused(&format!("{SMALL}densities = ['gausian']"), &["search.toml:7: `densities`", "gaussian"]);
         refused(&format!("{SMALL}form = 'second'"), &["search.toml:7: `form`", "first-order"]);
-        refused(&format!("{SMALL}generation = 2"), &["search.toml:7: `generation`", "did you mean `generations`"]);
+        refused(
+            &format!("{SMALL}generation = 2"),
+            &["search.toml:7: unknown key `generation`", "did you mean `generations`"],
+        );
         refused(&format!("{SMALL}set = ['seed=3']"), &["search.toml:7: `set`", "seed=3"]);
     }
 }

@@ -249,3 +249,32 @@ impl Search {
             ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_search_that_ships_can_be_run() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/paper/search_cifar10.toml");
+        let file = file::read(&path).unwrap_or_else(|error| panic!("{error}"));
+        let folder = tempfile::tempdir().unwrap();
+        let placement = train::place(Some(1), Vec::new()).unwrap();
+        let manner = Manner { restarts: 0, on_failure: OnFailure::GoOn, grace: Duration::from_secs(1) };
+        let shelf = Shelf { folder: folder.path().join("candidates") };
+        let root = folder.path().to_owned();
+        let search = Search { file, root, shelf, placement, manner, stop: Arc::default() };
+        let mut pool = search.shelf.start(&search.file).unwrap();
+        let baseline = pool[search.file.baseline_place()].clone();
+        assert_eq!(baseline.name, "gelu");
+        let gaussian = density::parse("gaussian").unwrap();
+        for share in [1.0, 0.3] {
+            let origin = Origin { parent: &baseline, named: "gaussian", density: gaussian.as_ref(), share };
+            pool.push(search.shelf.derive(origin, pool.len(), &search.file).unwrap());
+        }
+        // Softplus is no activation of the catalogue: like those that are derived it has a file.
+        assert!(search.shelf.path("softplus").is_file() && !search.shelf.path("gelu").exists());
+        let sweep = Sweep::of(search.sweep_file(&pool, &baseline, &search.file.seeds), search.root.clone()).unwrap();
+        assert_eq!(sweep.folders().len(), pool.len() * search.file.seeds.len());
+    }
+}

@@ -31,8 +31,8 @@ pub struct Report {
 #[derive(Clone, Debug)]
 struct Standing {
     candidate: Candidate,
-    /// Entropy of its output on [`DENSITY`] in nats, atoms and continuous part together.
-    entropy: f64,
+    /// Entropy of its output on [`DENSITY`] in nats, atoms and continuous part together; `None` where it cannot be integrated.
+    entropy: Option<f64>,
     /// The same with the output scaled to standard deviation 1.
     normalised: Option<f64>,
     /// What its seeds show; `None` where none is finished.
@@ -47,7 +47,7 @@ impl Report {
     /// How the candidates of `pool` stand; `diverged` names those that are out.
     ///
     /// # Errors
-    /// When an entropy cannot be integrated.
+    /// None but those of a mistake in this program.
     pub fn new(
         file: &SearchFile,
         baseline: &Candidate,
@@ -60,12 +60,11 @@ impl Report {
         let rows = || groups.iter().flat_map(|group| &group.rows);
         let mut standings = Vec::new();
         for candidate in pool {
-            let ranked = rank(std::slice::from_ref(&candidate.function), law.as_ref())
-                .with_context(|| format!("the entropy of {}", candidate.name))?;
-            let found = ranked.first().context("a function has an entropy")?;
+            // What cannot be integrated must not cost what was trained.
+            let ranked = rank(std::slice::from_ref(&candidate.function), law.as_ref()).unwrap_or_default();
             standings.push(Standing {
-                entropy: found.mixed,
-                normalised: found.normalised,
+                entropy: ranked.first().map(|found| found.mixed),
+                normalised: ranked.first().and_then(|found| found.normalised),
                 row: rows().find(|row| row.activation == candidate.choice.label).cloned(),
                 kept: false,
                 diverged: diverged.contains(&candidate.name),
@@ -154,8 +153,12 @@ impl Report {
             self.standings.iter().filter_map(|one| Some((&one.candidate.name, one.candidate.derived.as_ref()?)))
         {
             let formula = derived.formula.as_deref().unwrap_or("by numbers: `candidates/` has its table");
-            let _ =
-                writeln!(text, "- `{name}`: y + {:.4}·η, y the inverse of {}; {formula}", derived.step, derived.parent);
+            let _ = writeln!(
+                text,
+                "- `{name}`: y + {}·η, y the inverse of {}; {formula}",
+                minus(format!("{:.4}", derived.step)),
+                derived.parent
+            );
         }
         let notes = self.notes.iter().map(|note| format!("- {note}\n")).collect::<String>();
         let notes = if notes.is_empty() { notes } else { format!("\nNot tried:\n\n{notes}") };
@@ -175,10 +178,10 @@ impl Report {
             one.candidate.name.clone(),
             one.candidate.generation.to_string(),
             derived.map_or_else(dash, |from| format!("{}, {}", from.parent, from.density)),
-            derived.map_or_else(dash, |from| from.share.to_string()),
-            derived.map_or_else(dash, |from| format!("{:.3} → {:.3}", from.before, from.after)),
-            format!("{:.3}", one.entropy),
-            one.normalised.map_or_else(dash, |entropy| format!("{entropy:.3}")),
+            derived.map_or_else(dash, |from| minus(from.share.to_string())),
+            derived.map_or_else(dash, |from| minus(format!("{:.3} → {:.3}", from.before, from.after))),
+            one.entropy.map_or_else(dash, |entropy| minus(format!("{entropy:.3}"))),
+            one.normalised.map_or_else(dash, |entropy| minus(format!("{entropy:.3}"))),
             match &one.row {
                 _ if one.diverged => "diverged".to_owned(),
                 Some(row) => row.accuracy(),
@@ -225,7 +228,7 @@ impl Report {
                 text(&|from| from.step.to_string()),
                 text(&|from| from.before.to_string()),
                 text(&|from| from.after.to_string()),
-                one.entropy.to_string(),
+                number(one.entropy),
                 number(one.normalised),
                 row.map_or(0, |row| row.seeds).to_string(),
                 number(row.and_then(|row| row.top1)),
@@ -245,12 +248,12 @@ impl Report {
         let with = |of: &dyn Fn(&Standing) -> Option<f64>| {
             let pair = |one: &Standing| Some((one.row.as_ref()?.top1?, of(one)?));
             let found = spearman(&self.standings.iter().filter_map(pair).collect::<Vec<_>>());
-            found.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}").replace('-', "−"))
+            found.map_or_else(|| "–".to_owned(), |value| minus(format!("{value:.2}")))
         };
         format!(
             "Spearman's rank correlation of top-1 with entropy over these candidates: {}; with scale-normalised entropy: {}. \
              The method expects it to be negative.",
-            with(&|one| Some(one.entropy)),
+            with(&|one| one.entropy),
             with(&|one| one.normalised)
         )
     }
@@ -285,5 +288,111 @@ impl Standing {
     /// Mean top-1; below all others without one.
     fn score(&self) -> f64 {
         self.row.as_ref().and_then(|row| row.top1).filter(|_| !self.diverged).unwrap_or(f64::NEG_INFINITY)
+    }
+}
+
+/// Numbers with the sign that stands for less than nothing, not a hyphen.
+fn minus(numbers: String) -> String {
+    numbers.replace('-', "−")
+}
+
+#[cfg(test)]
+mod tests {
+    use eafo::function::Function;
+
+    use super::super::candidates::Derived;
+    use super::*;
+    use crate::search::file;
+    use crate::sweep::compare::tests::result;
+    use crate::sweep::{Choice, Override};
+
+    fn candidate(name: &str, parent: Option<&str>) -> Candidate {
+        let derived = parent.map(|parent| Derived {
+            parent: parent.to_owned(),
+            density: "measured".to_owned(),
+            share: -0.5,
+            step: -0.25,
+            before: 0.5,
+            after: -0.125,
+            formula: None,
+        });
+        Candidate {
+            name: name.to_owned(),
+            generation: usize::from(parent.is_some()),
+            function: Function::parse(if parent.is_some() { "tanh" } else { name }).unwrap(),
+            choice: Choice { label: name.to_owned(), given: Override { set: String::new(), line: None } },
+            derived,
+        }
+    }
+
+    fn pool() -> Vec<Candidate> {
+        vec![
+            candidate("relu", None),
+            candidate("gelu", None),
+            candidate("gelu-1", Some("gelu")),
+            candidate("gelu-2", Some("gelu")),
+        ]
+    }
+
+    fn report(results: &[CellResult], diverged: &[String]) -> Report {
+        let text = "config = 'base.toml'\nstart = ['relu', 'gelu']\nkeep = 2\nseeds = [1, 2]\nbaseline = 'gelu'\nconfirm = [3]";
+        let file = file::parse(text, Path::new("s.toml")).unwrap();
+        let pool = pool();
+        Report::new(&file, &pool[1], &pool, results, diverged).unwrap()
+    }
+
+    fn of(name: &str, top1: [f64; 2]) -> [CellResult; 2] {
+        [result("vit", name, 1, top1[0], 1.0), result("vit", name, 2, top1[1], 1.0)]
+    }
+
+    fn kept(report: &Report) -> Vec<&str> {
+        report.kept().map(|one| one.name.as_str()).collect()
+    }
+
+    #[test]
+    fn the_best_are_kept_those_that_diverged_or_lack_a_seed_are_not() {
+        let mut results = [of("relu", [50.0, 52.0]), of("gelu", [60.0, 61.0]), of("gelu-1", [62.0, 61.0])].concat();
+        results.push(result("vit", "gelu-2", 1, 90.0, 1.0));
+        assert_eq!(kept(&report(&results, &[])), ["gelu-1", "gelu"]);
+        results.push(result("vit", "gelu-2", 2, 90.0, 1.0));
+        assert_eq!(kept(&report(&results, &[])), ["gelu-2", "gelu-1"]);
+        assert_eq!(kept(&report(&results, &["gelu-2".to_owned()])), ["gelu-1", "gelu"]);
+    }
+
+    #[test]
+    fn the_page_says_what_each_is_and_what_fresh_seeds_say() {
+        let results = [of("relu", [50.0, 52.0]), of("gelu", [60.0, 61.0]), of("gelu-1", [62.0, 64.0])].concat();
+        let mut found = report(&results, &["gelu-2".to_owned()]);
+        assert!(found.markdown().contains("The best is gelu-1. It was chosen among 4"), "{}", found.markdown());
+        let pool = pool();
+        let fresh = [result("vit", "gelu", 3, 60.0, 1.0), result("vit", "gelu-1", 3, 59.0, 1.0)];
+        found.confirm([&pool[1], &pool[2]], &fresh);
+        found.notes.push("gelu for laplace, share 1: no correction.".to_owned());
+        let page = found.markdown();
+        for words in [
+            "| gelu-1 | 1 | gelu, measured | −0.5 | 0.500 → −0.125 |",
+            "| 63.00 ± 1.41 | +2.50 [−3.85, +8.85], n = 2 | yes |",
+            "| gelu-2 | 1 | gelu, measured | −0.5 | 0.500 → −0.125 |",
+            "| diverged | - |  |",
+            "- `gelu-1`: y + −0.2500·η, y the inverse of gelu",
+            "- gelu for laplace, share 1: no correction.",
+            "Confirmed with 1 fresh seed(s), which did not choose it: gelu-1 59.00 %, gelu 60.00 %, difference −1.00, n = 1",
+        ] {
+            assert!(page.contains(words), "{words:?} is not in\n{page}");
+        }
+        let numbers = found.csv().unwrap();
+        assert!(
+            numbers.lines().any(|line| line.starts_with("gelu-1,1,gelu,measured,-0.5,-0.25,0.5,-0.125,")),
+            "{numbers}"
+        );
+        let terminal = found.terminal();
+        assert!(terminal.contains("Confirmed with") && terminal.contains("no correction"), "{terminal}");
+    }
+
+    #[test]
+    fn a_baseline_that_stays_ahead_is_said_to() {
+        let results = [of("relu", [50.0, 52.0]), of("gelu", [60.0, 61.0])].concat();
+        assert!(report(&results, &[]).markdown().contains("No candidate is better than gelu on these seeds."));
+        assert!(report(&[], &[]).markdown().contains("No candidate is trained."));
     }
 }

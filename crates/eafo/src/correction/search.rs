@@ -139,6 +139,7 @@ fn bulk(density: &dyn Density, tail: f64) -> (f64, f64) {
 }
 
 fn entropy(correction: &Correction<'_>, step: f64, tolerance: Tolerance) -> Result<Entropy, EafoError> {
+    let tolerance = correction.function().closeness(tolerance);
     Output::new(correction.function(), &Warped(Warp::new(correction, step))).entropy(tolerance)
 }
 
@@ -174,7 +175,8 @@ fn best_step(correction: &Correction<'_>) -> Result<(f64, f64), EafoError> {
 
 fn measure(correction: Correction<'_>, step: f64) -> Result<Derivation<'_>, EafoError> {
     let (least, most) = correction.steps();
-    let before = Output::new(correction.function(), &Plain(correction.density())).entropy(FINE)?;
+    let [fine, rough] = [FINE, ROUGH].map(|tolerance| correction.function().closeness(tolerance));
+    let before = Output::new(correction.function(), &Plain(correction.density())).entropy(fine)?;
     let after = entropy(&correction, step, FINE)?;
     let small = 0.02 * most.min(-least);
     let small = if step != 0.0 && small.is_finite() { small } else { 0.0 };
@@ -187,8 +189,8 @@ fn measure(correction: Correction<'_>, step: f64) -> Result<Derivation<'_>, Eafo
     let first_order_step = step.clamp(lowest * WITHIN, highest * WITHIN);
     let first = FirstOrder(Warp::new(&correction, first_order_step));
     let plain = Plain(correction.density());
-    let first_order = Output::new(&first, &plain).entropy(ROUGH)?;
-    let deviation = |map| Output::new(map, &plain).moments(ROUGH).map(|(_, deviation)| deviation).ok();
+    let first_order = Output::new(&first, &plain).entropy(rough)?;
+    let deviation = |map| Output::new(map, &plain).moments(rough).map(|(_, deviation)| deviation).ok();
     let corrected = Corrected(Warp::new(&correction, step));
     let deviations = deviation(correction.function()).zip(deviation(&corrected));
     Ok(Derivation { step, most, before, after, sign, first_order_step, first_order, deviations, correction })

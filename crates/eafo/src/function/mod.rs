@@ -14,6 +14,7 @@ use crate::EafoError;
 use crate::density::{numbers, short, split};
 use crate::error::nearest;
 use crate::jet::Jet;
+use crate::quadrature::Tolerance;
 use curve::Curve;
 
 /// A continuous function whose slope is known.
@@ -186,6 +187,17 @@ impl Function {
             (Kind::Catalogue(activation), _) => activation.name(),
             (_, Some(curve)) => curve.name(),
             (kind, None) => FURTHER.iter().find(|(_, other)| *other == kind).map_or("", |(name, _)| name),
+        }
+    }
+
+    /// How close integrals over it can be asked to come: a table, whose third derivative jumps at every node, to 1e-4 at best.
+    pub fn closeness(&self, wanted: Tolerance) -> Tolerance {
+        const OF_TABLES: f64 = 1e-4;
+        match self.kind {
+            Kind::Table => {
+                Tolerance { absolute: wanted.absolute.max(OF_TABLES), relative: wanted.relative.max(OF_TABLES) }
+            }
+            _ => wanted,
         }
     }
 
