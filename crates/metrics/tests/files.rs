@@ -178,6 +178,30 @@ fn curves_show_every_panel_of_a_run() {
 }
 
 #[test]
+fn what_activations_learn_and_their_entropy_have_panels_where_there_are_any() {
+    let folder = tempfile::tempdir().unwrap();
+    let (records, svg) = (folder.path().join("metrics.jsonl"), folder.path().join("curves.svg"));
+    let layers = |first: f64| (0..3).map(|i| (format!("blocks.{i}.mlp.act"), first + f64::from(i))).collect::<Vec<_>>();
+    let mut all = vec![step(1, 2.0), step(2, 1.0), eval(2, 50.0)];
+    write_all(&records, &all);
+    draw_curves(&records, &svg).unwrap();
+    let plain = fs::read_to_string(&svg).unwrap();
+    assert!(!plain.contains("learn") && !plain.contains("layer"), "{plain}");
+    for record in &mut all {
+        match record {
+            Record::Step(step) => step.epsilon = layers(-0.1),
+            Record::Eval(eval) => (eval.preactivation_entropy, eval.output_entropy) = (layers(0.5), layers(0.1)),
+        }
+    }
+    write_all(&records, &all);
+    draw_curves(&records, &svg).unwrap();
+    let picture = fs::read_to_string(&svg).unwrap();
+    for text in ["What activations learn", "Entropy of pre-activations", "Entropy behind", "first layer", "last layer"] {
+        assert!(picture.contains(text), "{text} is missing");
+    }
+}
+
+#[test]
 fn curves_of_a_short_or_broken_run_are_drawn_too() {
     let folder = tempfile::tempdir().unwrap();
     let (records, svg) = (folder.path().join("metrics.jsonl"), folder.path().join("curves.svg"));
