@@ -33,15 +33,15 @@ def peak_mib():
 
 
 def join():
-    """Two ranks: this process is rank 0 unless it was started by one, which it starts otherwise."""
-    rank, port = int(os.environ.get("RANK", 0)), os.environ.get("MASTER_PORT")
-    if rank == 0:
+    """Two ranks. Where somebody has set torchrun's variables they say who this is; else rank 0 starts the other."""
+    rank = int(os.environ.get("RANK", 0))
+    if "MASTER_ADDR" not in os.environ:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
-        environment = {**os.environ, "RANK": "1", "MASTER_PORT": port}
+            os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free.getsockname()[1]), WORLD_SIZE="2")
+        environment = {**os.environ, "RANK": "1"}
         subprocess.Popen([sys.executable, *sys.argv], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
     return rank
 
 

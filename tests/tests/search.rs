@@ -69,11 +69,14 @@ fn a_search_derives_trains_and_keeps_and_goes_on_after_a_stop() {
     if page.contains("No candidate is better than gelu") {
         assert_eq!(confirmed, 0);
     } else {
-        assert!(page.contains("Confirmed with 2 fresh seed(s)") && confirmed == 4, "{page}");
+        assert!(page.contains("On 2 fresh seed(s), which did not choose it") && confirmed == 4, "{page}");
     }
     // Every child has a file that can be trained with, ranked, and derived from.
-    let child =
-        numbers.lines().skip(1).map(|line| line.split(',').next().expect("a name")).find(|name| name.ends_with("-2"));
+    let child = numbers
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').next().expect("a name"))
+        .find(|name| name.ends_with("-measured"));
     let file =
         root.join("candidates").join(format!("{}.toml", child.expect("a child for what its parent's network saw")));
     let mut rank = Job::new(&binary("rectify"), &workshop.path(""));

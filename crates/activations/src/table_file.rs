@@ -174,15 +174,15 @@ impl TableFile {
         )
     }
 
-    /// Writes the file.
+    /// Writes the file, whole or not at all.
     ///
     /// # Errors
     /// [`TableFileError::Io`].
     pub fn write(&self, path: &Path) -> Result<(), TableFileError> {
-        std::fs::write(path, self.text()).map_err(|source| TableFileError::Io {
-            action: "write",
-            path: path.to_owned(),
-            source,
+        let scratch = path.with_extension("toml.partial");
+        std::fs::write(&scratch, self.text()).and_then(|()| std::fs::rename(&scratch, path)).map_err(|source| {
+            let _ = std::fs::remove_file(&scratch);
+            TableFileError::Io { action: "write", path: path.to_owned(), source }
         })
     }
 }

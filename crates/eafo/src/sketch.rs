@@ -173,7 +173,7 @@ impl Sketch {
     pub fn entropies(&self, of: &str, map: &dyn Map) -> Result<Entropies, EafoError> {
         let density = self.density(of)?;
         let plain = Plain(&density);
-        let after = Output::new(map, &plain).entropy(Tolerance { absolute: 1e-6, relative: 1e-6 })?.mixed();
+        let after = Output::new(map, &plain).entropy(Tolerance { absolute: 1e-4, relative: 1e-4 })?.mixed();
         Ok(Entropies { before: entropy_of_counts(&edges(), &self.inner()), after })
     }
 

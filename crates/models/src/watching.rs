@@ -40,11 +40,10 @@ impl Watching {
         let first = (self.turn.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % stride;
         let values = no_grad(|| {
             let some = rows.slice(0, first as i64, count, stride as i64).to_kind(Kind::Float);
-            let some = bias.map_or_else(|| some.shallow_clone(), |bias| &some + bias.detach().to_kind(Kind::Float));
+            // A copy: what a kernel writes in place later must not change it.
+            let some = bias.map_or_else(|| some.copy(), |bias| &some + bias.detach().to_kind(Kind::Float));
             some.to_device(Device::Cpu).contiguous()
         });
-        // What a kernel writes in place later must not change it.
-        let values = if values.data_ptr() == x.data_ptr() { values.copy() } else { values };
         self.kept.push(Preactivations { module: module.to_owned(), values });
     }
 }

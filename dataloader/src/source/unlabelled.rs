@@ -1,21 +1,21 @@
 //! Images of which nobody needs to know what they show: for looking at a network, not for scoring it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::source::evaluation::split;
 use crate::source::files::{Files, Paths};
 use crate::source::folder::{ImageFolder, check_folder};
 use crate::source::imagenet::flat_images;
-use crate::source::manifest::Cache;
+use crate::source::manifest::{Cache, is_image};
 use crate::source::storage::Local;
 use crate::source::subset::Subset;
 use crate::source::{FIXED_SEED, SourceKind};
 use crate::{DataError, DatasetSpec, Source, open};
 
-/// The images of a folder: those of its class folders, whatever these are called, those that lie in it side by side, or the
-/// validation split of a whole data set. Labels mean nothing.
+/// The images of a folder: those that lie in it side by side; where there are none, those of its folders, whatever these are called; of
+/// a whole data set the validation split. Labels mean nothing.
 ///
 /// # Errors
 /// When the folder is missing or holds no images.
@@ -27,17 +27,18 @@ pub fn unlabelled(folder: &Path) -> Result<Box<dyn Source>, DataError> {
     let folder = split(folder);
     let entries =
         fs::read_dir(&folder).map_err(|source| DataError::Io { action: "list", path: folder.clone(), source })?;
-    if entries.filter_map(Result::ok).any(|entry| entry.path().is_dir()) {
+    let entries: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    if entries.iter().any(|path| is_image(path) && path.is_file()) {
+        let storage = Arc::new(Local::new(&folder));
+        let mut paths = Paths::default();
+        flat_images(&*storage, "")?.iter().for_each(|path| paths.push(path));
+        let count = paths.len();
+        return Ok(Box::new(Files::new(storage, paths, vec![0; count], Arc::from([String::new()]))));
+    }
+    if entries.iter().any(|path| path.is_dir()) {
         return Ok(Box::new(ImageFolder::open(&folder, Cache::of_user().as_ref())?));
     }
-    let storage = Arc::new(Local::new(&folder));
-    let mut paths = Paths::default();
-    flat_images(&*storage, "")?.iter().for_each(|path| paths.push(path));
-    let count = paths.len();
-    if count == 0 {
-        return Err(DataError::NoSamples { path: folder, expected: "expected images, or folders of them" });
-    }
-    Ok(Box::new(Files::new(storage, paths, vec![0; count], Arc::from([String::new()]))))
+    Err(DataError::NoSamples { path: folder, expected: "expected images, or folders of them" })
 }
 
 /// At most `most` samples of a source: the first of a shuffle that never changes.
@@ -66,7 +67,7 @@ mod tests {
     fn folders_of_any_name_flat_images_and_whole_data_sets_are_found() {
         for (paths, found) in [
             (&["a/1.jpg", "b/2.JPEG", "b/3.png"][..], 3),
-            (&["1.jpg", "2.jpg", "list.txt"], 2),
+            (&["1.jpg", "2.jpg", "list.txt", ".thumbnails/1.png"], 2),
             (&["train/a/1.jpg", "train/a/2.jpg", "val/a/1.jpg"], 1),
         ] {
             let folder = files(paths);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use eafo::correction::Form;
 use eafo::density;
-use eafo::function::Function;
+use eafo::function::{Function, Map};
 use plan::ConfigError;
 use toml_edit::{TableLike, Value};
 
@@ -124,6 +124,21 @@ pub fn parse(text: &str, path: &Path) -> Result<SearchFile, ConfigError> {
     Ok(file)
 }
 
+/// What a candidate that the search begins with is called: after its file, or after the function.
+pub fn name(text: &str, function: &Function) -> String {
+    match Path::new(text).file_stem().filter(|_| text.ends_with(".toml")) {
+        Some(stem) => slug(&stem.to_string_lossy()),
+        None => slug(&function.name()),
+    }
+}
+
+/// A text as a part of a name: `student-t(5)` is `student-t_5`, whatever else a name cannot have a dash.
+pub fn slug(text: &str) -> String {
+    let plain = text.replace('(', "_").replace(')', "");
+    let plain = plain.replace(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_'), "-");
+    plain.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
+}
+
 /// Why an override cannot be shared by all candidates, in words that complete "must be …".
 pub fn taken(set: &str) -> Option<String> {
     let axis = |key: &str| Axis { key: key.to_owned(), choices: Vec::new() };
@@ -150,9 +165,23 @@ fn texts(reader: &Reader<'_>, table: &dyn TableLike, key: &str) -> Result<Option
 fn start(reader: &Reader<'_>, table: &dyn TableLike) -> Result<Vec<(String, usize)>, ConfigError> {
     let texts = texts(reader, table, "start")?
         .ok_or_else(|| reader.missing("start", "an array of activations, such as [\"relu\", \"gelu\"]"))?;
+    let mut names = Vec::new();
     for (text, line) in &texts {
-        if let Err(error) = Function::parse(text) {
-            return Err(reader.bad(*line, "start", "activations", &error.to_string(), Vec::new()));
+        match Function::parse(text) {
+            Ok(function) => names.push(name(text, &function)),
+            Err(error) => return Err(reader.bad(*line, "start", "activations", &error.to_string(), Vec::new())),
+        }
+    }
+    // Children are called after their parents: no other may be called like one.
+    for (index, (text, line)) in texts.iter().enumerate() {
+        let clashes = |other: usize| {
+            other != index && (names[index] == names[other] || names[index].starts_with(&format!("{}-", names[other])))
+        };
+        if let Some(other) = (0..names.len()).find(|&other| clashes(other)) {
+            let (name, other) = (&names[index], &names[other]);
+            let expected =
+                format!("names of their own; this is `{name}`, which `{other}` or a child of it is called too");
+            return Err(reader.bad(*line, "start", &expected, text, Vec::new()));
         }
     }
     Ok(texts)
@@ -237,12 +266,21 @@ mod tests {
     }
 
     #[test]
+    fn names_are_plain_and_tell_parameters_from_children() {
+        let named = |text: &str| name(text, &Function::parse(text).unwrap());
+        assert_eq!(["GELU", "crrelu(-0.1)"].map(named), ["gelu", "crrelu_-0.1"]);
+        assert_eq!(["student-t(5)", "mixture(0.5: -2, 1)"].map(slug), ["student-t_5", "mixture_0.5-2-1"]);
+        assert!(parsed(&SMALL.replace("'relu'", "'crrelu', 'crrelu(-0.1)'")).is_ok());
+    }
+
+    #[test]
     fn mistakes_are_told_with_their_line() {
         let refused = |text: &str, says: &[&str]| {
             let error = parsed(text).expect_err(text);
             assert!(says.iter().all(|words| error.contains(words)), "{error}");
         };
         refused(&SMALL.replace("'relu'", "'rely'"), &["search.toml:2: `start`", "did you mean relu"]);
+        refused(&SMALL.replace("'relu'", "'GELU'"), &["search.toml:2: `start`", "names of their own"]);
         refused(&SMALL.replace("baseline = 'gelu'", "baseline = 'silu'"), &["search.toml:5: `baseline`", "relu, gelu"]);
         refused(&SMALL.replace("[3]", "[2]"), &["search.toml:6: `confirm`", "chosen the winner"]);
         refused(&SMALL.replace("[1, 2]", "[1, 1]"), &["search.toml:4: `seeds`", "differ"]);

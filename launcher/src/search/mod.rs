@@ -14,14 +14,13 @@ use std::time::Duration;
 use anyhow::Context;
 use eafo::density::{self, Density};
 use eafo::layers::LayerFile;
-use signal_hook::consts::{SIGINT, SIGTERM};
 use world::Exit;
 
 use crate::command::CommandLine;
 use crate::ending::Ending;
 use crate::placement::Placement;
 use crate::sweep::{
-    self, ACTIVATION, Axis, CellResult, Choice, Manner, OnFailure, Override, SEED, Sweep, SweepFile, SweepFolder,
+    self, ACTIVATION, Axis, CellResult, Choice, Manner, OnFailure, Override, Ran, SEED, Sweep, SweepFile, SweepFolder,
 };
 use crate::{cli, mpi, tools, train};
 use candidates::{Candidate, Origin, Shelf};
@@ -42,7 +41,7 @@ pub fn search(arguments: &cli::Search) -> Result<(), Ending> {
     file.at_a_time = arguments.at_a_time.map_or(file.at_a_time, usize::from);
     let root = arguments.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(&file.name));
     let placement = train::place(file.nproc, Vec::new()).map_err(Ending::config)?;
-    let search = Search::new(file, root, placement, arguments)?;
+    let search = Search::new(file, root, placement, arguments);
     if arguments.dry_run {
         print!("{}", search.listing()?);
         return Ok(());
@@ -50,6 +49,9 @@ pub fn search(arguments: &cli::Search) -> Result<(), Ending> {
     tools::find(tools::TRAINER).map_err(Ending::config)?;
     mpi::require(&search.placement).map_err(Ending::config)?;
     let _lock = SweepFolder { root: search.root.clone() }.occupy()?;
+    for signal in sweep::stopping_signals() {
+        signal_hook::flag::register(signal, Arc::clone(&search.stop)).context("cannot watch for signals")?;
+    }
     search.run()
 }
 
@@ -58,21 +60,17 @@ struct Search {
     root: PathBuf,
     shelf: Shelf,
     placement: Placement,
-    manner: Manner,
-    /// Somebody asked for a stop while no training ran that would have noticed.
+    restarts: u32,
+    grace: Duration,
+    /// Somebody asked for a stop.
     stop: Arc<AtomicBool>,
 }
 
 impl Search {
-    fn new(file: SearchFile, root: PathBuf, placement: Placement, arguments: &cli::Search) -> Result<Search, Ending> {
-        let stop = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
-            signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot watch for signals")?;
-        }
-        let grace = Duration::from_secs(arguments.grace_s);
-        let manner = Manner { restarts: arguments.restarts, on_failure: OnFailure::GoOn, grace };
+    fn new(file: SearchFile, root: PathBuf, placement: Placement, arguments: &cli::Search) -> Search {
         let shelf = Shelf { folder: root.join("candidates") };
-        Ok(Search { file, root, shelf, placement, manner, stop })
+        let (restarts, grace) = (arguments.restarts, Duration::from_secs(arguments.grace_s));
+        Search { file, root, shelf, placement, restarts, grace, stop: Arc::default() }
     }
 
     /// Generation after generation; then the best and the baseline once more, with seeds that have not chosen it.
@@ -89,7 +87,8 @@ impl Search {
                 self.derive(parent, &mut pool, &mut notes)?;
             }
             if pool.len() == before {
-                notes.push(format!("Generation {generation} is empty: there was nothing new to derive from."));
+                let why = if kept.is_empty() { "nothing new was kept before it" } else { "nothing could be derived" };
+                notes.push(format!("Generation {generation} is empty: {why}."));
                 break;
             }
             report = self.train(&pool, &baseline, &mut diverged)?;
@@ -98,8 +97,8 @@ impl Search {
         let winner = report.kept().next().filter(|best| best.name != baseline.name).cloned();
         if let Some(winner) = winner.filter(|_| !self.file.confirm.is_empty()) {
             let two = [baseline, winner];
-            let (results, _) = self.train_with(&two, &two[0], &self.file.confirm, &self.root.join("confirm"))?;
-            report.confirm(two.each_ref(), &results);
+            let (results, out) = self.train_with(&two, &two[0], &self.file.confirm, &self.root.join("confirm"))?;
+            report.confirm(two.each_ref(), &results, out);
         }
         println!("{}\n", report.terminal());
         for (what, path) in report.write(&self.root)? {
@@ -130,8 +129,13 @@ impl Search {
         let sweep = Sweep::of(self.sweep_file(pool, baseline, seeds), root.to_owned())?;
         std::fs::create_dir_all(root.join("logs")).context("cannot make the folder of logs")?;
         let planned = sweep.plan(&self.placement)?;
-        let ran = sweep::run(&sweep, &planned, &self.placement, self.manner)?;
-        if ran.stopped || ran.failed.iter().any(|(_, code)| *code != Exit::Diverged.code()) {
+        let (restarts, grace, on_failure) = (self.restarts, self.grace, OnFailure::GoOn);
+        let ran =
+            sweep::run(&sweep, &planned, &self.placement, Manner { restarts, on_failure, grace, asked: &self.stop })?;
+        let (diverged, failed): (Vec<_>, Vec<_>) =
+            ran.failed.into_iter().partition(|(_, code)| *code == Exit::Diverged.code());
+        let ran = Ran { failed, ..ran };
+        if ran.stopped || !ran.failed.is_empty() {
             let command = CommandLine(std::env::args().collect()).for_shell();
             eprintln!("{}", ran.in_words(&SweepFolder { root: root.to_owned() }, &command));
             return Err(Ending::said(sweep::exit_code(&ran)));
@@ -139,7 +143,10 @@ impl Search {
         let of_cell = |(name, _): &(String, i32)| {
             planned.iter().find(|planned| planned.cell.name == *name).map(|planned| planned.cell.activation.clone())
         };
-        Ok((sweep.results().0, ran.failed.iter().filter_map(of_cell).collect()))
+        let mut names: Vec<String> = diverged.iter().filter_map(of_cell).collect();
+        names.sort();
+        names.dedup();
+        Ok((sweep.results().0, names))
     }
 
     fn sweep_file(&self, pool: &[Candidate], baseline: &Candidate, seeds: &[u64]) -> SweepFile {
@@ -166,16 +173,21 @@ impl Search {
         }
     }
 
-    /// The children of a candidate, one for each density and share. Those that do not exist are noted.
+    /// The children of a candidate, one for each density and share. Those that cannot be are noted.
     fn derive(&self, parent: &Candidate, pool: &mut Vec<Candidate>, notes: &mut Vec<String>) -> Result<(), Ending> {
-        let mut number = 0;
         for named in &self.file.densities {
-            let density = self.density(named, parent)?;
+            let density = match self.density(named, parent) {
+                Ok(density) => density,
+                Err(error) => {
+                    self.refuse_stopped()?;
+                    notes.push(format!("{} for {named}: {error:#}.", parent.name));
+                    continue;
+                }
+            };
             for &share in &self.file.shares {
                 self.refuse_stopped()?;
-                number += 1;
                 let origin = Origin { parent, named, density: density.as_ref(), share };
-                match self.shelf.derive(origin, number, &self.file) {
+                match self.shelf.derive(origin, self.file.form) {
                     Ok(child) => {
                         eprintln!("derived {} from {} for {named}, {share} of the best step", child.name, parent.name);
                         pool.push(child);
@@ -188,32 +200,19 @@ impl Search {
     }
 
     /// A density of the search's file; what a candidate's own network sees, if that is asked for.
-    fn density(&self, named: &str, parent: &Candidate) -> Result<Box<dyn Density>, Ending> {
+    fn density(&self, named: &str, parent: &Candidate) -> anyhow::Result<Box<dyn Density>> {
         if named != MEASURED {
-            return density::parse(named).map_err(Ending::config);
+            return Ok(density::parse(named)?);
         }
         let file = self.sweep_file(std::slice::from_ref(parent), parent, &self.file.seeds[..1]);
-        let sweep = Sweep::of(file, self.root.clone())?;
+        let sweep = Sweep::of(file, self.root.clone()).map_err(|ending| anyhow::anyhow!(ending.message))?;
         let cell = sweep.folders().swap_remove(0);
         let path = cell.join("layers.json");
         if !path.is_file() {
-            self.inspect(&cell, &path)?;
+            inspect(&cell, &path)?;
         }
-        let layers = LayerFile::read(&path).map_err(Ending::config)?;
-        Ok(Box::new(layers.density(&path.to_string_lossy(), None).map_err(Ending::config)?))
-    }
-
-    fn inspect(&self, cell: &Path, to: &Path) -> Result<(), Ending> {
-        let trainer = tools::find(tools::TRAINER).map_err(Ending::config)?;
-        let mut command = Command::new(trainer);
-        command.arg("inspect").arg(cell).arg("--out").arg(to).stdout(std::process::Stdio::null());
-        let status = command.status().context("cannot start rectify-trainer inspect")?;
-        if status.success() {
-            return Ok(());
-        }
-        self.refuse_stopped()?;
-        let why = format!("error: rectify-trainer inspect {} ended with {status}", cell.display());
-        Err(Ending { code: status.code().unwrap_or(Exit::Retry.code()), message: why })
+        // Called after the candidate: with a path in its name a file would be another one elsewhere.
+        Ok(Box::new(LayerFile::read(&path)?.density(&parent.name, None)?))
     }
 
     fn refuse_stopped(&self) -> Result<(), Ending> {
@@ -227,12 +226,15 @@ impl Search {
         })
     }
 
-    /// What the search comes to, at most.
+    /// What the search comes to, at most. Nothing stays on disk.
     fn listing(&self) -> Result<String, Ending> {
-        let pool = self.shelf.start(&self.file)?;
+        let scratch = std::env::temp_dir().join(format!("rectify-search-{}", std::process::id()));
+        let pool = Shelf { folder: scratch.clone() }.start(&self.file)?;
         let baseline = &pool[self.file.baseline_place()];
         let sweep = Sweep::of(self.sweep_file(&pool, baseline, &self.file.seeds), self.root.clone())?;
-        let planned = sweep.plan(&self.placement)?;
+        let planned = sweep.plan(&self.placement);
+        let _ = std::fs::remove_dir_all(scratch);
+        let planned = planned?;
         let children = self.file.keep * self.file.densities.len() * self.file.shares.len();
         let most = pool.len() + children * self.file.generations;
         let runs = most * self.file.seeds.len() + 2 * self.file.confirm.len();
@@ -250,6 +252,16 @@ impl Search {
     }
 }
 
+/// Writes histograms of what the activations of the run in `cell` are applied to.
+fn inspect(cell: &Path, to: &Path) -> anyhow::Result<()> {
+    let mut command = Command::new(tools::find(tools::TRAINER)?);
+    command.arg("inspect").arg(cell).arg("--out").arg(to);
+    let done = command.output().context("cannot start rectify-trainer inspect")?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    anyhow::ensure!(done.status.success(), "rectify inspect {}: {}", cell.display(), said.trim());
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,17 +272,16 @@ mod tests {
         let file = file::read(&path).unwrap_or_else(|error| panic!("{error}"));
         let folder = tempfile::tempdir().unwrap();
         let placement = train::place(Some(1), Vec::new()).unwrap();
-        let manner = Manner { restarts: 0, on_failure: OnFailure::GoOn, grace: Duration::from_secs(1) };
         let shelf = Shelf { folder: folder.path().join("candidates") };
-        let root = folder.path().to_owned();
-        let search = Search { file, root, shelf, placement, manner, stop: Arc::default() };
+        let (root, grace) = (folder.path().to_owned(), Duration::from_secs(1));
+        let search = Search { file, root, shelf, placement, restarts: 0, grace, stop: Arc::default() };
         let mut pool = search.shelf.start(&search.file).unwrap();
         let baseline = pool[search.file.baseline_place()].clone();
         assert_eq!(baseline.name, "gelu");
         let gaussian = density::parse("gaussian").unwrap();
         for share in [1.0, 0.3] {
             let origin = Origin { parent: &baseline, named: "gaussian", density: gaussian.as_ref(), share };
-            pool.push(search.shelf.derive(origin, pool.len(), &search.file).unwrap());
+            pool.push(search.shelf.derive(origin, search.file.form).unwrap());
         }
         // Softplus is no activation of the catalogue: like those that are derived it has a file.
         assert!(search.shelf.path("softplus").is_file() && !search.shelf.path("gelu").exists());

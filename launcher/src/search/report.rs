@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use eafo::correction::Form;
 use eafo::density;
 use eafo::rank::{rank, spearman};
 
@@ -24,7 +25,16 @@ pub struct Report {
     standings: Vec<Standing>,
     /// What could not be derived, and why the search ended early.
     pub notes: Vec<String>,
-    confirmed: Option<[Row; 2]>,
+    confirmed: Option<Confirmed>,
+}
+
+/// What fresh seeds of the baseline and of the best candidate show.
+#[derive(Clone, Debug)]
+struct Confirmed {
+    baseline: Option<Row>,
+    best: Option<Row>,
+    /// Those of the two of which a seed diverged.
+    diverged: Vec<String>,
 }
 
 /// A candidate, and how it stands.
@@ -86,13 +96,13 @@ impl Report {
         self.standings.iter().filter(|one| one.kept).map(|one| &one.candidate)
     }
 
-    /// Takes in what fresh seeds of the baseline and of the best candidate show.
-    pub fn confirm(&mut self, [baseline, winner]: [&Candidate; 2], results: &[CellResult]) {
+    /// Takes in what fresh seeds of the baseline and of the best candidate show; `diverged` names those of which a seed did.
+    pub fn confirm(&mut self, [baseline, best]: [&Candidate; 2], results: &[CellResult], diverged: Vec<String>) {
         let groups = compare(results, Some(&baseline.choice.label));
         let row = |one: &Candidate| {
             groups.iter().flat_map(|group| &group.rows).find(|row| row.activation == one.choice.label).cloned()
         };
-        self.confirmed = row(baseline).zip(row(winner)).map(|(baseline, winner)| [baseline, winner]);
+        self.confirmed = Some(Confirmed { baseline: row(baseline), best: row(best), diverged });
     }
 
     /// Writes the page and the numbers; what they are and where.
@@ -146,18 +156,23 @@ impl Report {
             text,
             "\nTop-1: mean ± standard deviation over seeds; differences from {} are paired by seed, with their 95 % interval. \
              Entropies in nats, of the output on a standard {DENSITY}; in \"before → after\" on the density of the \
-             derivation. No correction is made for comparing many.\n",
+             derivation, where \"measured\" is what all activations of the parent's network (first seed, best checkpoint) are applied to on \
+             validation images. The same images score all candidates. No correction is made for comparing many.\n",
             self.baseline
         );
+        let form = match file.form {
+            Form::Exact => "the inverse of y + t·η, y being that of",
+            Form::FirstOrder => "f − t·η·f′, f being",
+        };
         for (name, derived) in
             self.standings.iter().filter_map(|one| Some((&one.candidate.name, one.candidate.derived.as_ref()?)))
         {
             let formula = derived.formula.as_deref().unwrap_or("by numbers: `candidates/` has its table");
             let _ = writeln!(
                 text,
-                "- `{name}`: y + {}·η, y the inverse of {}; {formula}",
+                "- `{name}`: {form} {}, with t = {}; {formula}",
+                derived.parent,
                 minus(format!("{:.4}", derived.step)),
-                derived.parent
             );
         }
         let notes = self.notes.iter().map(|note| format!("- {note}\n")).collect::<String>();
@@ -187,7 +202,7 @@ impl Report {
                 Some(row) => row.accuracy(),
                 None => dash(),
             },
-            one.row.as_ref().and_then(|row| row.difference).map_or_else(dash, |difference| difference.in_points()),
+            one.sound().and_then(|row| row.difference).map_or_else(dash, |difference| difference.in_points()),
             if one.kept { "yes".to_owned() } else { String::new() },
         ]
     }
@@ -216,7 +231,7 @@ impl Report {
         ])?;
         let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
         for one in &self.standings {
-            let (from, row) = (one.candidate.derived.as_ref(), one.row.as_ref());
+            let (from, row) = (one.candidate.derived.as_ref(), one.sound());
             let text = |of: &dyn Fn(&super::candidates::Derived) -> String| from.map_or(String::new(), of);
             let difference = row.and_then(|row| row.difference);
             writer.write_record([
@@ -246,7 +261,7 @@ impl Report {
     /// Whether accuracy goes with entropy, as the method expects.
     fn correlation(&self) -> String {
         let with = |of: &dyn Fn(&Standing) -> Option<f64>| {
-            let pair = |one: &Standing| Some((one.row.as_ref()?.top1?, of(one)?));
+            let pair = |one: &Standing| Some((one.sound()?.top1?, of(one)?));
             let found = spearman(&self.standings.iter().filter_map(pair).collect::<Vec<_>>());
             found.map_or_else(|| "–".to_owned(), |value| minus(format!("{value:.2}")))
         };
@@ -264,30 +279,49 @@ impl Report {
         if best.name == self.baseline {
             return format!("No candidate is better than {} on these seeds.", self.baseline);
         }
-        match &self.confirmed {
-            Some([baseline, winner]) => format!(
-                "Confirmed with {} fresh seed(s), which did not choose it: {} {} %, {} {} %, difference {}.",
-                winner.seeds,
-                winner.activation,
-                winner.accuracy(),
-                baseline.activation,
-                baseline.accuracy(),
-                winner.difference.map_or_else(|| "-".to_owned(), |difference| difference.in_points()),
-            ),
-            None => format!(
+        let Some(confirmed) = &self.confirmed else {
+            return format!(
                 "The best is {}. It was chosen among {} on the same seeds, so that its lead is too large by chance; `confirm` \
                  trains it once more with seeds that did not choose it.",
                 best.name,
                 self.standings.len()
-            ),
-        }
+            );
+        };
+        let accuracy =
+            |row: &Option<Row>| row.as_ref().map_or_else(|| "none".to_owned(), |row| format!("{} %", row.accuracy()));
+        let difference = confirmed.best.as_ref().and_then(|row| row.difference);
+        let mut text = format!(
+            "On {} fresh seed(s), which did not choose it: {} {}, {} {}, difference {}.",
+            self.file.confirm.len(),
+            best.name,
+            accuracy(&confirmed.best),
+            self.baseline,
+            accuracy(&confirmed.baseline),
+            difference.map_or_else(|| "-".to_owned(), |difference| difference.in_points()),
+        );
+        let half = difference.and_then(|difference| difference.half_width);
+        let meaning = match difference.zip(half) {
+            _ if !confirmed.diverged.is_empty() => {
+                format!(" Seeds of {} diverged: what is left says nothing of them.", confirmed.diverged.join(" and "))
+            }
+            Some((difference, half)) if difference.mean > half => " The lead is confirmed.".to_owned(),
+            Some((difference, half)) if difference.mean < -half => " It is worse.".to_owned(),
+            _ => " No difference is shown.".to_owned(),
+        };
+        text.push_str(&meaning);
+        text
     }
 }
 
 impl Standing {
     /// Mean top-1; below all others without one.
     fn score(&self) -> f64 {
-        self.row.as_ref().and_then(|row| row.top1).filter(|_| !self.diverged).unwrap_or(f64::NEG_INFINITY)
+        self.sound().and_then(|row| row.top1).unwrap_or(f64::NEG_INFINITY)
+    }
+
+    /// What its seeds show, if none diverged.
+    fn sound(&self) -> Option<&Row> {
+        self.row.as_ref().filter(|_| !self.diverged)
     }
 }
 
@@ -366,7 +400,7 @@ mod tests {
         assert!(found.markdown().contains("The best is gelu-1. It was chosen among 4"), "{}", found.markdown());
         let pool = pool();
         let fresh = [result("vit", "gelu", 3, 60.0, 1.0), result("vit", "gelu-1", 3, 59.0, 1.0)];
-        found.confirm([&pool[1], &pool[2]], &fresh);
+        found.confirm([&pool[1], &pool[2]], &fresh, Vec::new());
         found.notes.push("gelu for laplace, share 1: no correction.".to_owned());
         let page = found.markdown();
         for words in [
@@ -374,9 +408,9 @@ mod tests {
             "| 63.00 ± 1.41 | +2.50 [−3.85, +8.85], n = 2 | yes |",
             "| gelu-2 | 1 | gelu, measured | −0.5 | 0.500 → −0.125 |",
             "| diverged | - |  |",
-            "- `gelu-1`: y + −0.2500·η, y the inverse of gelu",
+            "- `gelu-1`: the inverse of y + t·η, y being that of gelu, with t = −0.2500",
             "- gelu for laplace, share 1: no correction.",
-            "Confirmed with 1 fresh seed(s), which did not choose it: gelu-1 59.00 %, gelu 60.00 %, difference −1.00, n = 1",
+            "On 1 fresh seed(s), which did not choose it: gelu-1 59.00 %, gelu 60.00 %, difference −1.00, n = 1: no interval. No difference is shown.",
         ] {
             assert!(page.contains(words), "{words:?} is not in\n{page}");
         }
@@ -386,7 +420,23 @@ mod tests {
             "{numbers}"
         );
         let terminal = found.terminal();
-        assert!(terminal.contains("Confirmed with") && terminal.contains("no correction"), "{terminal}");
+        assert!(terminal.contains("On 1 fresh seed(s)") && terminal.contains("no correction"), "{terminal}");
+    }
+
+    #[test]
+    fn what_fresh_seeds_say_is_said_as_it_is() {
+        let pool = pool();
+        let said = |gelu: [f64; 2], child: [f64; 2], diverged: &[&str]| {
+            let mut found = report(&[of("gelu", [60.0, 61.0]), of("gelu-1", [62.0, 64.0])].concat(), &[]);
+            let diverged = diverged.iter().map(|&name| name.to_owned()).collect();
+            found.confirm([&pool[1], &pool[2]], &[of("gelu", gelu), of("gelu-1", child)].concat(), diverged);
+            found.verdict()
+        };
+        assert!(said([60.0, 61.0], [64.0, 65.1], &[]).ends_with("The lead is confirmed."));
+        assert!(said([60.0, 61.0], [58.0, 58.9], &[]).ends_with("It is worse."));
+        assert!(said([60.0, 61.0], [61.0, 60.5], &[]).ends_with("No difference is shown."));
+        let diverged = said([60.0, 61.0], [64.0, 65.1], &["gelu-1"]);
+        assert!(diverged.ends_with("Seeds of gelu-1 diverged: what is left says nothing of them."), "{diverged}");
     }
 
     #[test]

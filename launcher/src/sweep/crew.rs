@@ -85,6 +85,15 @@ struct Running {
     exited: Option<(i32, Instant)>,
 }
 
+/// The signals that ask for a stop.
+pub fn stopping_signals() -> Vec<i32> {
+    let mut signals = vec![SIGINT, SIGTERM, SIGUSR1];
+    if !machine::ignores_hangup() {
+        signals.push(SIGHUP);
+    }
+    signals
+}
+
 /// Runs jobs.
 pub struct Crew {
     sender: Sender<Message>,
@@ -100,10 +109,7 @@ impl Crew {
     pub fn new(lanes: usize, grace: Duration, on_failure: OnFailure) -> anyhow::Result<Crew> {
         family::adopt_orphans();
         let (sender, messages) = channel();
-        let mut watched = vec![SIGINT, SIGTERM, SIGUSR1, SIGCHLD];
-        if !machine::ignores_hangup() {
-            watched.push(SIGHUP);
-        }
+        let watched = stopping_signals().into_iter().chain([SIGCHLD]);
         let mut signals = signal_hook::iterator::Signals::new(watched).context("cannot watch for signals")?;
         let to_loop = sender.clone();
         thread::spawn(move || signals.forever().all(|signal| to_loop.send(Message::Signal(signal)).is_ok()));

@@ -14,6 +14,7 @@ mod statistics;
 mod tables;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use plan::DataFacts;
@@ -31,10 +32,10 @@ use folder::Standing;
 pub use axes::{ACTIVATION, Axis, Choice, SEED, taken};
 pub use cells::Planned;
 pub use compare::{Result as CellResult, Row, compare};
-pub use crew::OnFailure;
+pub use crew::{OnFailure, stopping_signals};
 pub use file::{Override, SweepFile, shared};
 pub use folder::SweepFolder;
-pub use running::{Manner, exit_code, run};
+pub use running::{Manner, Ran, exit_code, run};
 
 /// Runs the subcommand to its end.
 pub fn sweep(arguments: &cli::Sweep) -> Result<(), Ending> {
@@ -54,7 +55,8 @@ pub fn sweep(arguments: &cli::Sweep) -> Result<(), Ending> {
     let _lock = sweep.folder.occupy()?;
     let on_failure = if arguments.fail_fast { OnFailure::StartNoMore } else { OnFailure::GoOn };
     let grace = Duration::from_secs(arguments.grace_s);
-    let ran = run(&sweep, &planned, &placement, Manner { restarts: arguments.restarts, on_failure, grace })?;
+    let (restarts, asked) = (arguments.restarts, AtomicBool::new(false));
+    let ran = run(&sweep, &planned, &placement, Manner { restarts, on_failure, grace, asked: &asked })?;
     let tables = sweep.show_tables();
     let command = command::CommandLine(std::env::args().collect()).for_shell();
     match exit_code(&ran) {

@@ -1,6 +1,7 @@
 //! Runs the cells of a sweep that are not finished, and keeps the tables and the board up to date.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -58,17 +59,19 @@ impl Ran {
 
 /// How cells are run.
 #[derive(Clone, Copy, Debug)]
-pub struct Manner {
+pub struct Manner<'a> {
     /// How often a cell that ends with exit code 75 is started again.
     pub restarts: u32,
     /// What becomes of the other cells when one fails.
     pub on_failure: OnFailure,
     /// How long cells have to write their checkpoint once a stop is asked for.
     pub grace: Duration,
+    /// Whether somebody asked for a stop before the cells could notice.
+    pub asked: &'a AtomicBool,
 }
 
 /// Runs what is not finished.
-pub fn run(sweep: &Sweep, planned: &[Planned], placement: &Placement, manner: Manner) -> Result<Ran, Ending> {
+pub fn run(sweep: &Sweep, planned: &[Planned], placement: &Placement, manner: Manner<'_>) -> Result<Ran, Ending> {
     let lanes = sweep.file.at_a_time;
     let mut tally = Tally { cells: planned.len(), lanes, ..Tally::default() };
     let (mut jobs, mut cells) = (Vec::new(), Vec::new());
@@ -89,6 +92,10 @@ pub fn run(sweep: &Sweep, planned: &[Planned], placement: &Placement, manner: Ma
         return Ok(Ran::default());
     }
     let mut crew = Crew::new(lanes, manner.grace, manner.on_failure)?;
+    // From here on the crew hears of signals itself.
+    if manner.asked.load(Ordering::Relaxed) {
+        return Ok(Ran { stopped: true, failed: Vec::new(), waiting: jobs.len() });
+    }
     let mut show = Show { sweep, cells, board: Board::new(tally), failed: Vec::new(), done: 0, grace: manner.grace };
     crew.run(&jobs, &mut show)?;
     show.board.close();
@@ -97,7 +104,7 @@ pub fn run(sweep: &Sweep, planned: &[Planned], placement: &Placement, manner: Ma
 }
 
 /// The command of a cell: what a person would type.
-fn job(sweep: &Sweep, planned: &Planned, standing: &Standing, nproc: usize, manner: Manner) -> Result<Job, Ending> {
+fn job(sweep: &Sweep, planned: &Planned, standing: &Standing, nproc: usize, manner: Manner<'_>) -> Result<Job, Ending> {
     // A run of another config is moved aside by a run that does not resume.
     let resume = if *standing == Standing::Another { "none" } else { "auto" };
     let this = std::env::current_exe().context("where is this program?")?;

@@ -7,7 +7,7 @@ use clap::builder::RangedU64ValueParser;
 use dataloader::{DatasetSpec, LoaderSpec, LoaderStats, Source};
 use eafo::layers::LayerFile;
 use trainer::failure::Failure;
-use trainer::inference::{Saved, inspect};
+use trainer::inference::{Changes, Saved, inspect};
 use world::Exit;
 
 /// Examples for the help.
@@ -27,8 +27,11 @@ pub struct Arguments {
     /// timm's name of the model of a file of weights; an exported one says it itself.
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// A folder of images, or of folders of them; what they are called does not matter. Default: the validation split of the run's
-    /// own data.
+    /// Another activation than the model's; what it learns starts where it starts, unless the file holds it.
+    #[arg(long, value_name = "NAME")]
+    activation: Option<String>,
+    /// A folder of images, or else of folders of them; what they are called does not matter. Default: the validation split of the
+    /// run's own data.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// At most so many of the images, always the same ones.
@@ -65,7 +68,8 @@ pub fn run(arguments: &Arguments) -> Exit {
 
 fn look(arguments: &Arguments) -> Result<LayerFile, Failure> {
     tch::set_num_threads(world::cores() as i32);
-    let saved = Saved::open(&arguments.checkpoint, super::kept(arguments.ema), arguments.model.as_deref())?;
+    let saved = Saved::open(&arguments.checkpoint, super::kept(arguments.ema), arguments.model.as_deref())?
+        .with(Changes { activation: arguments.activation.clone(), ..Changes::default() })?;
     if let Some(out) = &arguments.out {
         super::keep_out(out, &saved.path)?;
     }
