@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-all lint fmt doc bench-loader bench-step bench-allreduce clean
+.PHONY: help setup build demo test test-all lint fmt doc bench-loader bench-step bench-allreduce bench-link clean
 
 # rustup's folder first: setup may have just made it, and no shell has been told yet.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
@@ -54,6 +54,9 @@ bench-step: build ## Compare the training step with timm on PyTorch, eager and c
 
 bench-allreduce: build ## Compare two ranks with DistributedDataParallel over gloo, and with what could be (ARGS="--cases … --rounds …")
 	bench/allreduce.py $(ARGS)
+
+bench-link: build ## Measure how much communication two ranks on a slow link hide; needs root (ARGS="--cases … --rounds …")
+	bench/link.py $(ARGS)
 
 clean: ## Remove what was built (libtorch stays in the cache, runs and data where they are)
 	rm -rf target
