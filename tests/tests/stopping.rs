@@ -95,7 +95,11 @@ fn a_taken_port_moves_to_the_next() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("its address").port();
     let mut job = workshop.rectify(1, "run");
-    job.set("schedule.max_steps=3").arguments(["--metrics-port", &port.to_string()]).run().code(0);
+    job.set("schedule.max_steps=3")
+        .arguments(["--metrics-port", &port.to_string()])
+        .run()
+        .code(0)
+        .says(&["is taken: metrics are at"]);
     let log = fs::read_to_string(workshop.path("run/logs/rank-0000.log")).expect("the log");
     assert!(log.contains(&format!("port {port} is taken")), "{log}");
 }

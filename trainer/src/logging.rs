@@ -1,4 +1,4 @@
-//! The log of one rank: everything to its file, what a person must know to the terminal.
+//! The log of one rank, in its file.
 
 use std::fs::File;
 use std::path::Path;

@@ -7,7 +7,7 @@ use collectives::{Communicator, Phase};
 use models::from_safetensors;
 use world::Exit;
 
-use crate::checkpoint::{Loaded, load, newest_good};
+use crate::checkpoint::{Loaded, load, newest_good, set_aside_after};
 use crate::failure::Failure;
 use crate::state::TrainState;
 
@@ -84,12 +84,12 @@ fn choose(
     state: &mut TrainState,
     notices: &mut Vec<String>,
 ) -> Result<Option<Loaded>, Failure> {
-    match resume {
-        Resume::None => Ok(None),
+    let found = match resume {
+        Resume::None => return Ok(None),
         Resume::Auto => {
             let (found, passed_over) = newest_good(folder, |loaded| restore(state, loaded));
             *notices = passed_over;
-            Ok(found)
+            found
         }
         Resume::From(path) => {
             let fail = |why: String| {
@@ -97,9 +97,16 @@ fn choose(
             };
             let loaded = load(path).map_err(|error| fail(error.to_string()))?;
             restore(state, &loaded).map_err(fail)?;
-            Ok(Some(loaded))
+            Some(loaded)
         }
+    };
+    let aside = set_aside_after(folder, found.as_ref().map(|loaded| loaded.state.step)).map_err(|error| {
+        Failure::because(Exit::Config, format!("cannot set checkpoints in {} aside: {error}", folder.display()))
+    })?;
+    if let Some(aside) = aside {
+        notices.push(format!("later checkpoints, from which this run does not go on, are kept in {}", aside.display()));
     }
+    Ok(found)
 }
 
 /// Gives every rank the files of rank 0.

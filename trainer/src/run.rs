@@ -122,7 +122,10 @@ pub fn train(
         let resumed_from = chosen.origin.map(|(step, _)| step);
         let summary =
             summarize(&plan, &state, &telemetry, last.as_ref(), resumed_from, threads, communicator.library());
-        let summary = metrics::Summary { peak_memory_mib, ..summary };
+        let mut summary = metrics::Summary { peak_memory_mib, ..summary };
+        if resumed_from == Some(state.step) {
+            tell_of_earlier(&mut summary, &folder);
+        }
         summary.write(&folder.summary()).map_err(|error| Failure::new(Exit::Retry, error))?;
         if let Err(error) = draw_curves(&folder.metrics(), &folder.curves()) {
             telemetry.notice(&format!("the curves could not be drawn: {error}"));
@@ -131,6 +134,28 @@ pub fn train(
     communicator.barrier(Phase::new("end of the run"))?;
     drop(endpoint);
     Ok(ending)
+}
+
+/// Keeps what an earlier start of this run said of steps, where none was left to do now.
+fn tell_of_earlier(summary: &mut metrics::Summary, folder: &RunFolder) {
+    if let Ok(earlier) = metrics::Summary::read(&folder.summary())
+        && earlier.steps == summary.steps
+    {
+        summary.loss = earlier.loss;
+        summary.images_per_second = earlier.images_per_second;
+        summary.step_seconds = earlier.step_seconds;
+        summary.peak_memory_mib = earlier.peak_memory_mib;
+        return;
+    }
+    let records = metrics::read_records(&folder.metrics()).unwrap_or_default();
+    let last = records.into_iter().rev().find_map(|record| match record {
+        metrics::Record::Step(step) => Some(step),
+        metrics::Record::Eval(_) => None,
+    });
+    if let Some(last) = last {
+        summary.loss = Some(last.loss);
+        summary.images_per_second = last.images_per_second;
+    }
 }
 
 fn facts(dataset: &Dataset) -> DataFacts {
@@ -253,19 +278,27 @@ fn sinks(
 }
 
 fn open_lines(folder: &RunFolder, step: u64) -> Result<JsonLines, metrics::MetricsError> {
-    if step == 0 { JsonLines::create(&folder.metrics()) } else { Ok(JsonLines::resume(&folder.metrics(), step)?.0) }
+    if step > 0 {
+        return Ok(JsonLines::resume(&folder.metrics(), step)?.0);
+    }
+    folder.set_metrics_aside();
+    JsonLines::create(&folder.metrics())
 }
 
 fn serve(metrics: &Metrics, host: IpAddr, port: u16, world: &World) -> Result<Endpoint, Failure> {
     let endpoint = Endpoint::start(metrics, host, port.saturating_add(world.local_rank as u16))
         .map_err(|error| Failure::new(Exit::Config, error))?;
-    match endpoint.moved_from() {
-        Some(taken) => {
-            tracing::warn!("port {taken} is taken: metrics are at http://{}/metrics instead", endpoint.address());
-        }
+    match moved(&endpoint) {
+        Some(words) => tracing::warn!("{words}"),
         None => info!("metrics are at http://{}/metrics", endpoint.address()),
     }
     Ok(endpoint)
+}
+
+/// That an endpoint is not where it was asked for, in words.
+fn moved(endpoint: &Endpoint) -> Option<String> {
+    let taken = endpoint.moved_from()?;
+    Some(format!("port {taken} is taken: metrics are at http://{}/metrics instead", endpoint.address()))
 }
 
 /// Tells the launcher where every rank's metrics are.
@@ -275,11 +308,15 @@ fn announce(
     identity: &Identity,
     communicator: &dyn Communicator,
 ) -> Result<(), Failure> {
-    let mine = endpoint.map(|endpoint| Target::new(identity, endpoint.address()));
+    type Told = (Option<Target>, Option<String>);
+    let mine: Told = (endpoint.map(|endpoint| Target::new(identity, endpoint.address())), endpoint.and_then(moved));
     let mine = serde_json::to_vec(&mine).expect("a target has string keys only");
     let all = communicator.all_gather(Phase::new("metrics addresses"), &mine)?;
-    let targets: Vec<Target> =
-        all.iter().filter_map(|bytes| serde_json::from_slice::<Option<Target>>(bytes).ok().flatten()).collect();
+    let all: Vec<Told> = all.iter().filter_map(|bytes| serde_json::from_slice(bytes).ok()).collect();
+    for text in all.iter().filter_map(|(_, moved)| moved.clone()) {
+        recorder.progress().show(&Event::Notice { text });
+    }
+    let targets: Vec<Target> = all.into_iter().filter_map(|(target, _)| target).collect();
     if !targets.is_empty() {
         recorder.progress().show(&Event::Endpoints { targets });
     }

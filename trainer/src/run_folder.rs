@@ -83,6 +83,14 @@ impl RunFolder {
         Ok(free)
     }
 
+    /// Keeps the records of a run from which this one does not go on, as the first free `metrics-1.jsonl`, …; best effort.
+    pub fn set_metrics_aside(&self) {
+        let free = (1u32..).map(|number| self.root.join(format!("metrics-{number}.jsonl"))).find(|path| !path.exists());
+        if let Some(free) = free {
+            let _ = fs::rename(self.metrics(), free);
+        }
+    }
+
     /// Makes the folders that are written into, and removes what earlier failures left in them.
     ///
     /// # Errors

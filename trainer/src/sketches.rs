@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use collectives::{CommError, Communicator, Phase};
-use eafo::sketch::{Entropies, Sketch, blend};
+use eafo::sketch::{Entropies, REACH, Sketch, blend};
 use kernels::activation::Correction;
 use models::{Model, Parameters, correction_name};
 use plan::Plan;
@@ -16,6 +16,8 @@ use crate::applied::applied;
 const LOOKS: u64 = 16;
 /// About how many values of each activation a rank counts at such a step.
 const VALUES: usize = 4096;
+/// A larger share of values beyond the bins is worth a warning.
+const MANY: f64 = 0.01;
 
 /// The sketches of a model's activations: of the dynamic ones, or of all where a config says so (`eafo.watch`).
 ///
@@ -34,6 +36,8 @@ struct Layer {
     shared: Sketch,
     /// What this rank has seen since.
     own: Sketch,
+    /// Whether it was said that many values lie beyond the bins.
+    warned: bool,
 }
 
 impl Sketches {
@@ -45,6 +49,7 @@ impl Sketches {
             spec: plan.model.activations.of(module).clone(),
             shared: Sketch::default(),
             own: Sketch::default(),
+            warned: false,
         });
         let layers: Vec<Layer> = all.filter(|layer| config.watch || layer.spec.dynamic).collect();
         (!layers.is_empty()).then_some(Sketches { every_steps: config.every_steps, rate: config.rate, layers })
@@ -100,6 +105,7 @@ impl Sketches {
         }
         self.share(communicator, step)?;
         for layer in &mut self.layers {
+            layer.warn();
             if layer.spec.dynamic
                 && let Some(new) = layer.shared.correction()
             {
@@ -134,6 +140,22 @@ impl Sketches {
         for layer in &mut self.layers {
             layer.shared = saved.get(&layer.module).cloned().unwrap_or_default();
             layer.own = Sketch::default();
+        }
+    }
+}
+
+impl Layer {
+    /// Says once where more than a hundredth of the values lie beyond the bins.
+    fn warn(&mut self) {
+        let outside = self.shared.outside_share();
+        if outside > MANY && !self.warned {
+            tracing::warn!(
+                "{}: {:.1} % of the pre-activations lie beyond ±{REACH}, where a sketch does not tell them apart: its correction and \
+                 entropies are of the rest",
+                self.module,
+                100.0 * outside
+            );
+            self.warned = true;
         }
     }
 }

@@ -71,6 +71,10 @@ impl Training<'_> {
                 return Ok(Ending::Stopped);
             }
         }
+        // Of a run that was complete when it was resumed: its summary tells scores too.
+        if self.evaluation.last().is_none() {
+            self.evaluation.run(state, self.task, self.communicator)?;
+        }
         Ok(Ending::Finished)
     }
 

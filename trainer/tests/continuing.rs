@@ -155,6 +155,49 @@ fn every_optimizer_goes_on_bit_by_bit() {
     }
 }
 
+/// A run that goes back takes another way: what lies ahead is set aside, neither taken for its own nor among those that are kept.
+#[test]
+fn what_lies_ahead_of_a_run_that_goes_back_is_set_aside() {
+    let data = digits();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let six = "schedule.max_steps=6";
+    run(data.path(), folder.path(), Resume::None, &[six]).expect("training ends well");
+    let first = file(folder.path(), 6, "parameters.safetensors");
+    let checkpoints = folder.path().join("checkpoints");
+    let back = Resume::From(checkpoints.join("step-00000003"));
+    run(data.path(), folder.path(), back, &[six, "optimizer.learning_rate=3e-3"]).expect("training ends well");
+    assert!(file(folder.path(), 6, "parameters.safetensors") != first, "the old way's end stands for the new one's");
+    let aside =
+        |number: u32, step: u64| checkpoints.join(format!("set-aside-{number}/step-{step:08}/parameters.safetensors"));
+    assert!(fs::read(aside(1, 6)).expect("the old way's end") == first);
+    // Nothing fits another model: it begins anew, and all that was there is kept.
+    run(data.path(), folder.path(), Resume::Auto, &["schedule.max_steps=3", "model.embed_dim=16"]).expect("a run");
+    assert!(aside(2, 3).exists() && aside(2, 6).exists() && folder.path().join("metrics-1.jsonl").exists());
+    let own = fs::read_dir(&checkpoints).expect("a folder").flatten().map(|entry| entry.file_name());
+    let own: Vec<_> = own.filter(|name| name.to_string_lossy().starts_with("step-")).collect();
+    assert_eq!(own, ["step-00000003"]);
+}
+
+#[test]
+fn a_complete_run_that_is_resumed_keeps_its_figures() {
+    let data = digits();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("summary.json");
+    let again = |resume| {
+        run(data.path(), folder.path(), resume, &["schedule.max_steps=3"]).expect("training ends well");
+        Summary::read(&path).expect("a summary")
+    };
+    let first = again(Resume::None);
+    let second = again(Resume::Auto);
+    let figures = |of: &Summary| (of.top1, of.top5, of.best_top1, of.loss, of.images_per_second, of.step_seconds);
+    assert!(first.top1.is_some() && first.loss.is_some());
+    assert_eq!(figures(&first), figures(&second));
+    // As if it had been killed between its last checkpoint and its summary.
+    fs::remove_file(&path).expect("a file");
+    let third = again(Resume::Auto);
+    assert_eq!((third.top1, third.best_top1, third.loss), (first.top1, first.best_top1, first.loss));
+}
+
 /// The checkpoint of step 3 lies between two refreshes: what was seen since the last one is in it.
 #[test]
 fn dynamic_corrections_go_on_bit_by_bit_on_one_rank_and_on_three() {

@@ -3,7 +3,7 @@
 use activations::Activation;
 
 use crate::density::{Density, Family, Scaled, short};
-use crate::function::{Function, Kind};
+use crate::function::{Function, Kind, SELU_ALPHA, SELU_SCALE};
 
 /// The inverse of a function in closed form, on one branch: text and numbers side by side, so that a test can hold one to the other.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,13 @@ pub fn inverse(function: &Function) -> Option<Inverse> {
         Kind::Catalogue(Activation::Celu) => {
             of("−α < x < 0; y = x for x > 0", "α·ln(1 + x/α)", "α/(x + α)", "−1/(x + α)", |x, a| {
                 [a * (x / a).ln_1p(), a / (x + a), -1.0 / (x + a)]
+            })
+        }
+        Kind::LeakyRelu => of("x < 0; y = x for x > 0", "100·x", "100", "0", |x, _| [100.0 * x, 100.0, 0.0]),
+        Kind::Selu => {
+            of("−λα < x < 0; y = x/λ for x > 0", "ln(1 + x/λα)", "1/(x + λα)", "−1/(x + λα)", |x, _| {
+                let scale = SELU_SCALE * SELU_ALPHA;
+                [(x / scale).ln_1p(), 1.0 / (x + scale), -1.0 / (x + scale)]
             })
         }
         Kind::Softplus => of("x > 0", "ln(e^x − 1)", "1/(1 − e^−x)", "−1/(e^x − 1)", |x, _| {
@@ -99,6 +106,8 @@ pub fn formula(function: &Function, density: &dyn Density) -> Option<String> {
     // Two signs that cancel are not written.
     let against = score.strip_prefix('−').map_or_else(|| format!("−({score})"), str::to_owned);
     let eta = match (inverse.bend, inverse.slope) {
+        ("0", _) if score == "0" => "0".to_owned(),
+        (bend, _) if score == "0" => format!("−p(y)·({bend})"),
         ("0", "1") => format!("p(y)·{against}"),
         ("0", slope) => format!("p(y)·{against}·({slope})"),
         (bend, slope) => format!("−p(y)·[{bend} + ({score})·{}]", in_parentheses(slope)),
@@ -124,6 +133,8 @@ fn scaled(density: &dyn Density) -> Option<Scaled> {
         ("laplace", &[m, s]) => Scaled::new(Family::Laplace, m, s).ok(),
         ("logistic", []) => standard(Family::Logistic),
         ("logistic", &[m, s]) => Scaled::new(Family::Logistic, m, s).ok(),
+        ("uniform", []) => standard(Family::Uniform),
+        ("uniform", &[low, high]) => Scaled::new(Family::Uniform, low, high - low).ok(),
         ("student-t", &[freedom]) => standard(Family::StudentT { freedom }),
         ("student-t", &[freedom, m, s]) => Scaled::new(Family::StudentT { freedom }, m, s).ok(),
         _ => None,
@@ -150,7 +161,7 @@ mod tests {
             for x in [-2.2, -0.7, -0.1, 0.3, 1.1, 2.4] {
                 let in_domain = match function.plain_name() {
                     "relu" => x > 0.0,
-                    "prelu" | "elu" | "celu" => x < 0.0,
+                    "prelu" | "elu" | "celu" | "leakyrelu" | "selu" => x < 0.0,
                     _ => true,
                 };
                 if !in_domain {
@@ -183,6 +194,9 @@ mod tests {
         assert!(of("tanh", "student-t(5)").unwrap().contains("(−6·y/(5 + y²))"));
         assert!(of("tanh", "laplace").unwrap().contains("−sgn(y)"));
         assert_eq!(of("gelu", "gaussian"), None);
+        assert!(of("selu", "gaussian").unwrap().contains("y = ln(1 + x/λα)"));
+        assert!(of("tanh", "uniform(-1, 1)").unwrap().starts_with("η(x) = −p(y)·(2x/(1 − x²)), where"));
+        assert!(of("relu", "uniform").unwrap().starts_with("η(x) = 0, where"));
         assert_eq!(of("relu", "mixture(0.5: -2, 1; 0.5: 2, 1)"), None);
     }
 }

@@ -86,6 +86,11 @@ impl Sketch {
         self.counts.iter().sum()
     }
 
+    /// The share of values beyond the bins: of their place no more is known than that.
+    pub fn outside_share(&self) -> f64 {
+        (self.counts[0] + self.counts[BINS + 1]) as f64 / self.total().max(1) as f64
+    }
+
     /// Mean and standard deviation; values beyond the bins stand at their border.
     fn moments(&self) -> (f64, f64) {
         let total = self.total() as f64;

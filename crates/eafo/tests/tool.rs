@@ -160,6 +160,10 @@ fn layers_are_read_and_drawn() {
         assert!(told.contains(expected), "{expected}: {told}");
     }
     assert!(is_whole(&out.join("layers.svg")) && is_whole(&out.join("layers.png")));
+    let page = std::fs::read_to_string(out.join("layers.svg")).unwrap();
+    for title in ["Entropy, nats", "Kurtosis", "dead units", "Learned ε", "blocks.0.mlp.act"] {
+        assert!(page.contains(title), "{title}");
+    }
     let found = json(&["layers", file.to_str().unwrap(), "--json"]);
     assert_eq!(found["layers"][0]["activation"], "crrelu(-0.2)");
     std::fs::write(&file, LAYERS.replace("\"variance\"", "\"varianc\"")).unwrap();

@@ -91,7 +91,7 @@ catalogue! {
     GRADIENT_NORM = Gauge Run "rectify_gradient_norm" []
         "Euclidean norm of all gradients at the last logged step, before clipping.";
     EPSILON = Gauge Run "rectify_epsilon" ["layer"]
-        "Learnable parameter of a layer's activation; for CRReLU its epsilon.";
+        "Learned epsilon of a layer's activation, of those that have one.";
 
     EVALUATION_LOSS = Gauge Run "rectify_evaluation_loss" []
         "Mean loss over the validation set at the last evaluation.";

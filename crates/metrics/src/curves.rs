@@ -24,7 +24,7 @@ const ORANGE: RGBColor = RGBColor(213, 94, 0);
 const GREEN: RGBColor = RGBColor(0, 158, 115);
 
 /// Draws the records of a run's `metrics.jsonl` into an SVG picture: loss, accuracy, learning rate and throughput over
-/// epochs; where there are some, also what the activations of each layer learn and the entropy before and behind them. The heading
+/// epochs; where there are some, also the ε that activations have learned and the entropy before and behind them. The heading
 /// names the folder that the records lie in.
 ///
 /// # Errors
@@ -91,7 +91,7 @@ fn panels(steps: &[&StepRecord], evals: &[&EvalRecord]) -> Vec<Panel> {
         ),
     ];
     let learned = steps.iter().map(|step| (step.epoch, &*step.epsilon));
-    panels.extend(of_layers("What activations learn (ε of CRReLU)", learned));
+    panels.extend(of_layers("Learned ε", learned));
     let before = evals.iter().map(|eval| (eval.epoch, &*eval.preactivation_entropy));
     let behind = evals.iter().map(|eval| (eval.epoch, &*eval.output_entropy));
     panels.extend(of_layers("Entropy of pre-activations, nats", before));

@@ -186,7 +186,7 @@ fn what_activations_learn_and_their_entropy_have_panels_where_there_are_any() {
     write_all(&records, &all);
     draw_curves(&records, &svg).unwrap();
     let plain = fs::read_to_string(&svg).unwrap();
-    assert!(!plain.contains("learn") && !plain.contains("layer"), "{plain}");
+    assert!(!plain.contains("Learned") && !plain.contains("layer"), "{plain}");
     for record in &mut all {
         match record {
             Record::Step(step) => step.epsilon = layers(-0.1),
@@ -196,8 +196,7 @@ fn what_activations_learn_and_their_entropy_have_panels_where_there_are_any() {
     write_all(&records, &all);
     draw_curves(&records, &svg).unwrap();
     let picture = fs::read_to_string(&svg).unwrap();
-    for text in ["What activations learn", "Entropy of pre-activations", "Entropy behind", "first layer", "last layer"]
-    {
+    for text in ["Learned ε", "Entropy of pre-activations", "Entropy behind", "first layer", "last layer"] {
         assert!(picture.contains(text), "{text} is missing");
     }
 }

@@ -49,6 +49,16 @@ pub struct Derived {
     pub formula: Option<String>,
 }
 
+impl Derived {
+    /// The correction: in symbols, or what it is by numbers.
+    pub fn in_words(&self) -> String {
+        self.formula.clone().unwrap_or_else(|| {
+            let (parent, density) = (&self.parent, &self.density);
+            format!("η(x) = −(p(y)·y″/y′ + p′(y)·y′) by numbers, where y is the inverse of {parent} and p the density {density}")
+        })
+    }
+}
+
 /// What a candidate is to be derived from.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {

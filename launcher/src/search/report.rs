@@ -114,7 +114,8 @@ impl Report {
         let folder = SweepFolder { root: root.to_owned() };
         folder.write(&page, &self.markdown())?;
         folder.write(&numbers, &self.csv()?)?;
-        Ok(vec![("page", page), ("numbers", numbers), ("activations", root.join("candidates"))])
+        let (files, runs) = (root.join("candidates"), folder.csv());
+        Ok(vec![("page", page), ("numbers", numbers), ("every run", runs), ("activations", files)])
     }
 
     /// For a terminal: the table, and what fresh seeds say.
@@ -167,7 +168,7 @@ impl Report {
         for (name, derived) in
             self.standings.iter().filter_map(|one| Some((&one.candidate.name, one.candidate.derived.as_ref()?)))
         {
-            let formula = derived.formula.as_deref().unwrap_or("by numbers: `candidates/` has its table");
+            let formula = derived.in_words();
             let _ = writeln!(
                 text,
                 "- `{name}`: {form} {}, with t = {}; {formula}",
@@ -252,7 +253,7 @@ impl Report {
                 number(difference.and_then(|difference| difference.half_width)),
                 one.kept.to_string(),
                 one.diverged.to_string(),
-                text(&|from| from.formula.clone().unwrap_or_default()),
+                text(&|from| from.in_words()),
             ])?;
         }
         Ok(String::from_utf8(writer.into_inner().context("no table in memory")?)?)

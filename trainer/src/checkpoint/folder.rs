@@ -134,6 +134,32 @@ pub fn newest_good(
     (None, passed_over)
 }
 
+/// Moves the checkpoints of steps after `step` (all, where it is `None`) into the first free of `set-aside-1`, `set-aside-2`, … in the
+/// same folder, and says where they are now; `None` where there are no such. A run that goes on from an older checkpoint takes another
+/// way: what others left ahead of it must be neither taken for its own nor count among those that are kept.
+///
+/// # Errors
+/// When a folder cannot be made or renamed.
+pub fn set_aside_after(folder: &Path, step: Option<u64>) -> io::Result<Option<PathBuf>> {
+    let later: Vec<PathBuf> = list(folder)
+        .into_iter()
+        .filter(|(found, _)| step.is_none_or(|step| *found > step))
+        .map(|(_, path)| path)
+        .collect();
+    if later.is_empty() {
+        return Ok(None);
+    }
+    let free = (1u32..)
+        .map(|number| folder.join(format!("set-aside-{number}")))
+        .find(|path| !path.exists())
+        .expect("numbers do not run out before folders do");
+    fs::create_dir(&free)?;
+    for path in later {
+        fs::rename(&path, free.join(path.file_name().expect("a checkpoint has a name")))?;
+    }
+    Ok(Some(free))
+}
+
 /// Writes `snapshot` into `folder`: a temporary folder first, every file synced, then one rename. A good checkpoint of the
 /// same step stays as it is: the state of a step is always the same.
 ///

@@ -10,7 +10,7 @@ mod snapshot;
 mod weights;
 mod writer;
 
-pub use folder::{CheckpointError, Loaded, load, newest_good};
+pub use folder::{CheckpointError, Loaded, load, newest_good, set_aside_after};
 pub use snapshot::{RunState, Snapshot};
 pub use weights::{Kept, Located, load_weights, locate};
 pub use writer::{CheckpointEvent, Checkpoints};

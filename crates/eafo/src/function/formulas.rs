@@ -6,8 +6,8 @@ use super::Kind;
 use crate::jet::Jet;
 
 /// Constants of SELU (Klambauer et al., 2017).
-pub(super) const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
-pub(super) const SELU_ALPHA: f64 = 1.673_263_242_354_377_3;
+pub(crate) const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
+pub(crate) const SELU_ALPHA: f64 = 1.673_263_242_354_377_3;
 
 /// The function and three derivatives at a finite `x`.
 pub(super) fn jet(kind: Kind, values: &[f64], at: f64) -> Jet {

@@ -16,6 +16,7 @@ use crate::error::nearest;
 use crate::jet::Jet;
 use crate::quadrature::Tolerance;
 use curve::Curve;
+pub(crate) use formulas::{SELU_ALPHA, SELU_SCALE};
 
 /// A continuous function whose slope is known.
 pub trait Map: Debug {

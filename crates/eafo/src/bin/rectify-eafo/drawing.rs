@@ -158,15 +158,14 @@ pub fn layers(file: &LayerFile, readings: &[Reading]) -> anyhow::Result<Page> {
             .marks("KS", ORANGE, over(&|one| Some(one.kolmogorov))),
         Panel::new("Kurtosis (a Gaussian has 3)", "layer").marks("", BLUE, over(&|one| Some(one.kurtosis))),
     ];
+    panels.push(
+        Panel::new("Values without slope, and dead units, share", "layer")
+            .with_zero()
+            .marks("flat", BLUE, over(&|one| Some(one.flat_share)))
+            .marks("dead", ORANGE, over(&|one| one.dead_share)),
+    );
     if readings.iter().any(|one| one.epsilon.is_some()) {
         panels.push(Panel::new("Learned ε", "layer").marks("", BLUE, over(&|one| one.epsilon)));
-    } else {
-        panels.push(
-            Panel::new("Values without slope, and dead units, share", "layer")
-                .with_zero()
-                .marks("flat", BLUE, over(&|one| Some(one.flat_share)))
-                .marks("dead", ORANGE, over(&|one| one.dead_share)),
-        );
     }
     for layer in &file.layers {
         panels.push(layer_panel(layer)?);
