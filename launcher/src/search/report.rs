@@ -173,7 +173,7 @@ impl Report {
                 text,
                 "- `{name}`: {form} {}, with t = {}; {formula}",
                 derived.parent,
-                minus(format!("{:.4}", derived.step)),
+                minus(short(derived.step)),
             );
         }
         let notes = self.notes.iter().map(|note| format!("- {note}\n")).collect::<String>();
@@ -326,6 +326,11 @@ impl Standing {
     }
 }
 
+/// A step with four digits, however small it is.
+fn short(step: f64) -> String {
+    if step == 0.0 || step.abs() >= 1e-3 { format!("{step:.4}") } else { format!("{step:.3e}") }
+}
+
 /// Numbers with the sign that stands for less than nothing, not a hyphen.
 fn minus(numbers: String) -> String {
     numbers.replace('-', "−")
@@ -422,6 +427,11 @@ mod tests {
         );
         let terminal = found.terminal();
         assert!(terminal.contains("On 1 fresh seed(s)") && terminal.contains("no correction"), "{terminal}");
+    }
+
+    #[test]
+    fn small_steps_keep_their_digits() {
+        assert_eq!([-0.25, 5.0553, 0.000_041_26].map(short), ["-0.2500", "5.0553", "4.126e-5"]);
     }
 
     #[test]
