@@ -5,7 +5,6 @@ The ceiling (`ceiling`) is two of our single ranks that work at once and exchang
 two ranks do. Sides take turns as in step.py, whose options and environment these are; figures are of both ranks together.
 """
 
-import argparse
 import os
 import pathlib
 import tempfile
@@ -65,14 +64,7 @@ def compare(name, arguments, python):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=4, help="of each side in each round")
-    parser.add_argument("--cases", type=step.names(CASES), default=list(CASES), help=f"of {', '.join(CASES)}")
-    parser.add_argument("--program", default=step.ROOT / "target/release/rectify-trainer", help="our binary")
-    results = step.ROOT / "bench/results/allreduce.jsonl"
-    parser.add_argument("--results", type=pathlib.Path, default=results, help="one JSON line a figure is added here")
-    parser.add_argument("--no-results", dest="results", action="store_const", const=None, help="write no figures")
+    parser = step.options(__doc__, CASES, "allreduce")
     arguments = parser.parse_args()
     arguments.threads = 1
     python = step.python_of_peers()

@@ -9,7 +9,6 @@ What is hidden is the time that overlap saves; the most that could be is the sho
 measured without overlap. Figures are of both ranks together.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -114,9 +113,11 @@ def compare(name, arguments, python):
             "one after other": step.Side(on_both([*ours, "--set", "parallel.overlap=false"], folder), 1, folder / "plain.err"),
             "ddp-gloo": Gloo(step.command_of("ddp-gloo", case, arguments, folder, python), folder),
         }
-        rounds = [{who: side.measure() for who, side in sides.items()} for _ in range(arguments.rounds + 1)][1:]
-        for side in sides.values():
-            side.end()
+        try:
+            rounds = [{who: side.measure() for who, side in sides.items()} for _ in range(arguments.rounds + 1)][1:]
+        finally:
+            for side in sides.values():
+                side.end()
     return report(name, case, rounds)
 
 
@@ -141,14 +142,7 @@ def report(name, case, rounds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=3, help="of each side in each round")
-    parser.add_argument("--cases", type=step.names(CASES), default=list(CASES), help=f"of {', '.join(CASES)}")
-    parser.add_argument("--program", default=step.ROOT / "target/release/rectify-trainer", help="our binary")
-    results = step.ROOT / "bench/results/link.jsonl"
-    parser.add_argument("--results", type=pathlib.Path, default=results, help="one JSON line a figure is added here")
-    parser.add_argument("--no-results", dest="results", action="store_const", const=None, help="write no figures")
+    parser = step.options(__doc__, CASES, "link", steps=3)
     arguments = parser.parse_args()
     arguments.threads = 1
     if os.getuid() != 0:

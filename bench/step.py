@@ -174,6 +174,19 @@ def write(lines, results):
             file.writelines(json.dumps(line) + "\n" for line in lines)
 
 
+def options(description, cases, bench, steps=4):
+    """The options that all of these benches have; a caller may add its own before they are parsed."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=steps, help="of each side in each round")
+    parser.add_argument("--cases", type=names(cases), default=list(cases), help=f"of {', '.join(cases)}")
+    parser.add_argument("--program", default=ROOT / "target/release/rectify-trainer", help="our binary")
+    results = ROOT / f"bench/results/{bench}.jsonl"
+    parser.add_argument("--results", type=pathlib.Path, default=results, help="one JSON line a figure is added here")
+    parser.add_argument("--no-results", dest="results", action="store_const", const=None, help="write no figures")
+    return parser
+
+
 def names(known):
     def split(text):
         chosen = text.split(",")
@@ -186,16 +199,9 @@ def names(known):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=4, help="of each side in each round")
+    parser = options(__doc__, CASES, "step")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--cases", type=names(CASES), default=list(CASES), help=f"of {', '.join(CASES)}")
     parser.add_argument("--peers", type=names(PEERS), default=PEERS, help=f"of {', '.join(PEERS)}")
-    parser.add_argument("--program", default=ROOT / "target/release/rectify-trainer", help="our binary")
-    results = ROOT / "bench/results/step.jsonl"
-    parser.add_argument("--results", type=pathlib.Path, default=results, help="one JSON line a figure is added here")
-    parser.add_argument("--no-results", dest="results", action="store_const", const=None, help="write no figures")
     arguments = parser.parse_args()
     python = python_of_peers()
     print(f"{arguments.threads} threads, {arguments.rounds} rounds of {arguments.steps} steps; peers: {', '.join(PACKAGES[:2])}")

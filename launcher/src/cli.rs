@@ -42,7 +42,7 @@ Ctrl-C makes the running cells write a checkpoint and end. A finished cell is ne
 
 const SEARCH_EXAMPLES: &str = "\
 Examples:
-  rectify search configs/paper/search_cifar10.toml                 goes on where it was interrupted
+  rectify search configs/search_demo.toml                          goes on where it was interrupted
   rectify search configs/paper/search_cifar10.toml --dry-run       what it begins with, and how many runs it comes to
 
 Each generation derives corrections of the activations that were kept, trains them with an equal budget, and keeps the best.
@@ -220,33 +220,13 @@ pub struct Sweep {
     /// The TOML file that says which config is trained with which models, activations and seeds.
     pub file: PathBuf,
 
-    /// Number of ranks of each cell, in the place of the file's `nproc`.
-    #[arg(long, value_name = "N")]
-    pub nproc: Option<usize>,
-
-    /// Cells that run at the same time, in the place of the file's `at_a_time`; they share the cores.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub at_a_time: Option<u16>,
-
-    /// Set a key of the config for all cells; may be given many times.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub sets: Vec<String>,
-
-    /// The sweep's folder. Default: runs/NAME, with the name that the file gives.
-    #[arg(long, value_name = "DIR")]
-    pub run_dir: Option<PathBuf>,
-
-    /// Start a cell again from its newest checkpoint at most this many times, if it ends with exit code 75.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub restarts: u32,
+    /// How its cells are run.
+    #[command(flatten)]
+    pub many: Many,
 
     /// Start no further cell once one has failed. Without it the others go on.
     #[arg(long)]
     pub fail_fast: bool,
-
-    /// Seconds that cells have to write their checkpoint after Ctrl-C, SIGTERM or SIGUSR1.
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
-    pub grace_s: u64,
 
     /// Check every cell's config, list the cells with their steps and the time that they will take, and start nothing.
     #[arg(long, conflicts_with = "table_only")]
@@ -263,6 +243,19 @@ pub struct Search {
     /// The TOML file that says which activations to begin with, what to derive from them, and how to train them.
     pub file: PathBuf,
 
+    /// How its runs are started.
+    #[command(flatten)]
+    pub many: Many,
+
+    /// Check the config with each activation that the search begins with, say how many runs there will be at most, and start
+    /// nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What is said of many runs at once.
+#[derive(Debug, Args)]
+pub struct Many {
     /// Number of ranks of each run, in the place of the file's `nproc`.
     #[arg(long, value_name = "N")]
     pub nproc: Option<usize>,
@@ -275,7 +268,7 @@ pub struct Search {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
 
-    /// The search's folder. Default: runs/NAME, with the name that the file gives.
+    /// The folder of all runs. Default: runs/NAME, with the name that the file gives.
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
 
@@ -286,11 +279,6 @@ pub struct Search {
     /// Seconds that runs have to write their checkpoint after Ctrl-C, SIGTERM or SIGUSR1.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub grace_s: u64,
-
-    /// Check the config with each activation that the search begins with, say how many runs there will be at most, and start
-    /// nothing.
-    #[arg(long)]
-    pub dry_run: bool,
 }
 
 /// `rectify simulate`.

@@ -31,15 +31,15 @@ use report::Report;
 pub fn search(arguments: &cli::Search) -> Result<(), Ending> {
     train::refuse_to_be_a_rank()?;
     let mut file = file::read(&arguments.file).map_err(Ending::config)?;
-    for set in &arguments.sets {
+    for set in &arguments.many.sets {
         if let Some(why) = file::taken(set) {
             return Err(Ending::config(format!("--set {set}: all candidates share it, so it must be {why}")));
         }
         file.shared.push(Override { set: set.clone(), line: None });
     }
-    file.nproc = arguments.nproc.or(file.nproc);
-    file.at_a_time = arguments.at_a_time.map_or(file.at_a_time, usize::from);
-    let root = arguments.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(&file.name));
+    file.nproc = arguments.many.nproc.or(file.nproc);
+    file.at_a_time = arguments.many.at_a_time.map_or(file.at_a_time, usize::from);
+    let root = arguments.many.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(&file.name));
     let placement = train::place(file.nproc, Vec::new()).map_err(Ending::config)?;
     let search = Search::new(file, root, placement, arguments);
     if arguments.dry_run {
@@ -69,7 +69,7 @@ struct Search {
 impl Search {
     fn new(file: SearchFile, root: PathBuf, placement: Placement, arguments: &cli::Search) -> Search {
         let shelf = Shelf { folder: root.join("candidates") };
-        let (restarts, grace) = (arguments.restarts, Duration::from_secs(arguments.grace_s));
+        let (restarts, grace) = (arguments.many.restarts, Duration::from_secs(arguments.many.grace_s));
         Search { file, root, shelf, placement, restarts, grace, stop: Arc::default() }
     }
 

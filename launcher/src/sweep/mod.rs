@@ -54,8 +54,8 @@ pub fn sweep(arguments: &cli::Sweep) -> Result<(), Ending> {
     mpi::require(&placement).map_err(Ending::config)?;
     let _lock = sweep.folder.occupy()?;
     let on_failure = if arguments.fail_fast { OnFailure::StartNoMore } else { OnFailure::GoOn };
-    let grace = Duration::from_secs(arguments.grace_s);
-    let (restarts, asked) = (arguments.restarts, AtomicBool::new(false));
+    let grace = Duration::from_secs(arguments.many.grace_s);
+    let (restarts, asked) = (arguments.many.restarts, AtomicBool::new(false));
     let ran = run(&sweep, &planned, &placement, Manner { restarts, on_failure, grace, asked: &asked })?;
     let tables = sweep.show_tables();
     let command = command::CommandLine(std::env::args().collect()).for_shell();
@@ -81,15 +81,15 @@ impl Sweep {
     /// Reads the sweep's file, and checks the config of every cell.
     fn read(arguments: &cli::Sweep) -> Result<Sweep, Ending> {
         let mut file = file::read(&arguments.file).map_err(Ending::config)?;
-        for set in &arguments.sets {
+        for set in &arguments.many.sets {
             if let Some(why) = taken(set, &file.axes) {
                 return Err(Ending::config(format!("--set {set}: all cells share it, so it must be {why}")));
             }
             file.shared.push(Override { set: set.clone(), line: None });
         }
-        file.nproc = arguments.nproc.or(file.nproc);
-        file.at_a_time = arguments.at_a_time.map_or(file.at_a_time, usize::from);
-        let root = arguments.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(&file.name));
+        file.nproc = arguments.many.nproc.or(file.nproc);
+        file.at_a_time = arguments.many.at_a_time.map_or(file.at_a_time, usize::from);
+        let root = arguments.many.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(&file.name));
         Sweep::of(file, root)
     }
 
