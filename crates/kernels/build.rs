@@ -33,7 +33,7 @@ fn main() {
     }
     let mut build = cpp();
     build.include(&include).include(include.join("torch/csrc/api/include")).flag("-fopenmp").warnings(false);
-    for file in ["activation", "allocator", "autograd", "norm", "optimizer"] {
+    for file in ["activation", "allocator", "autograd", "norm", "optimizer", "recompute"] {
         build.file(Path::new("cpp").join(file).with_extension("cpp"));
     }
     build.compile("rectify_kernels");

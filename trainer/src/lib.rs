@@ -18,6 +18,7 @@ pub mod inference;
 mod loading;
 pub mod logging;
 pub mod loss;
+pub mod loss_scale;
 pub mod masks;
 pub mod memory;
 pub mod mixing;

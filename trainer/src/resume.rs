@@ -145,6 +145,9 @@ fn restore(state: &mut TrainState, loaded: &Loaded) -> Result<(), String> {
     state.step = saved.step;
     state.loss_steps = saved.loss_steps;
     let _ = state.loss_sum.fill_(saved.loss_sum);
+    if let (Some(scale), Some(saved)) = (&mut state.loss_scale, saved.loss_scale) {
+        *scale = saved;
+    }
     state.best_top1 = saved.best_top1;
     state.earlier_seconds = saved.wall_seconds;
     if let Some(sketches) = &mut state.sketches {

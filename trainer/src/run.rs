@@ -27,6 +27,7 @@ use crate::evaluation::Evaluation;
 use crate::failure::Failure;
 use crate::footprint::highest_peak_mib;
 use crate::loss::Loss;
+use crate::loss_scale::LossScale;
 use crate::memory::ImageMemory;
 use crate::resume::{Chosen, Resume, differences, resume};
 use crate::run_folder::RunFolder;
@@ -179,6 +180,7 @@ pub(crate) fn use_threads(config: &plan::Config, world: &World) -> usize {
 pub(crate) fn initial_state(plan: &Plan, communicator: &Arc<dyn Communicator>) -> Result<TrainState, Failure> {
     let key = Key::root(plan.config.seed).child(Purpose::Init as u64);
     let model = Model::new(&plan.model, &plan.config.optimizer, key, Device::Cpu)?.with_products_in(products(plan));
+    let model = if plan.config.train.recompute { model.recomputed() } else { model };
     let parameters = model.parameters();
     let sharding = plan.config.parallel.shard_optimizer.then(|| {
         let bucket_elements = Exchanges::configured(&plan.config.parallel).bucket_elements;
@@ -188,7 +190,8 @@ pub(crate) fn initial_state(plan: &Plan, communicator: &Arc<dyn Communicator>) -
     let optimizer = optimizer::new(&plan.config.optimizer, parameters, slices);
     let ema = Ema::new(&plan.config.ema, model.parameters());
     let sketches = Sketches::new(plan, &model);
-    Ok(TrainState::new(model, optimizer, sharding, ema, sketches))
+    let loss_scale = (plan.config.train.precision == Precision::F16).then(LossScale::default);
+    Ok(TrainState::new(model, optimizer, sharding, ema, sketches, loss_scale))
 }
 
 /// In which kind a run computes matrix products.
@@ -196,6 +199,7 @@ pub(crate) fn products(plan: &Plan) -> Kind {
     match plan.config.train.precision {
         Precision::F32 => Kind::Float,
         Precision::Bf16 => Kind::BFloat16,
+        Precision::F16 => Kind::Half,
     }
 }
 

@@ -6,6 +6,7 @@ use tch::{Kind, Tensor};
 
 use crate::data_parallel::Sharding;
 use crate::ema::Ema;
+use crate::loss_scale::LossScale;
 use crate::optimizer::Optimizer;
 use crate::sketches::Sketches;
 
@@ -28,6 +29,8 @@ pub struct TrainState {
     pub ema: Option<Ema>,
     /// The densities of pre-activations, where they are followed.
     pub sketches: Option<Sketches>,
+    /// What the loss is multiplied by before backward, where products are in f16.
+    pub loss_scale: Option<LossScale>,
     /// Sum of the losses since the last logged step, a scalar f64 on the model's device.
     pub loss_sum: Tensor,
     /// How many steps `loss_sum` covers.
@@ -46,6 +49,7 @@ impl TrainState {
         sharding: Option<Sharding>,
         ema: Option<Ema>,
         sketches: Option<Sketches>,
+        loss_scale: Option<LossScale>,
     ) -> TrainState {
         let device = model.parameters().groups()[0].values.device();
         let loss_sum = Tensor::zeros([], (Kind::Double, device));
@@ -56,6 +60,7 @@ impl TrainState {
             sharding,
             ema,
             sketches,
+            loss_scale,
             loss_sum,
             loss_steps: 0,
             best_top1: None,

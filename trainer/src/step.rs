@@ -15,6 +15,7 @@ use crate::data_parallel::{Averaging, Exchanges};
 use crate::divergence::Divergence;
 use crate::failure::Failure;
 use crate::gradients::{Clip, norm};
+use crate::loss_scale::{Verdict, scaled};
 use crate::memory::ImageMemory;
 use crate::skipped::{correction, counted, scale_gradients};
 use crate::state::TrainState;
@@ -96,7 +97,7 @@ impl<'a> Step<'a> {
                 if micro_batch == self.plan.accumulation {
                     self.averaging.begin(state.step);
                 }
-                loss.backward();
+                scaled(&loss, state.loss_scale).backward();
                 (loss.detach(), counted(batch.labels))
             })?;
             loss_of_step += loss;
@@ -112,11 +113,8 @@ impl<'a> Step<'a> {
         state.loss_sum += loss_of_step;
 
         clock.enter(Time::Optimizer);
-        let norm = gradient_norm(state)?;
-        self.clip.apply(parameters, state.optimizer.slices(), &norm);
-        self.divergence.watch(norm, state.step);
-        state.optimizer.step(parameters, learning_rate, state.step);
-        state.share_updates()?;
+        self.update(state, learning_rate)?;
+        let parameters = state.model.parameters();
         state.step += 1;
         state.loss_steps += 1;
         if let Some(ema) = &mut state.ema {
@@ -126,6 +124,29 @@ impl<'a> Step<'a> {
             sketches.refresh(parameters, self.communicator, state.step)?;
         }
         Ok(())
+    }
+
+    /// Moves the parameters by their gradients.
+    fn update(&mut self, state: &mut TrainState, learning_rate: f64) -> Result<(), Failure> {
+        let parameters = state.model.parameters();
+        if let Some(scale) = &state.loss_scale {
+            scale_gradients(parameters, 1.0 / scale.factor());
+        }
+        let norm = gradient_norm(state)?;
+        if let Some(scale) = &mut state.loss_scale
+            && scale.judge(norm.double_value(&[])) == Verdict::LeaveOut
+        {
+            tracing::info!(
+                step = state.step,
+                scale = scale.factor(),
+                "gradients overflowed in f16: this step is left out"
+            );
+            return Ok(());
+        }
+        self.clip.apply(parameters, state.optimizer.slices(), &norm);
+        self.divergence.watch(norm, state.step);
+        state.optimizer.step(parameters, learning_rate, state.step);
+        Ok(state.share_updates()?)
     }
 }
 

@@ -155,6 +155,18 @@ fn every_optimizer_goes_on_bit_by_bit() {
     }
 }
 
+/// The scale of the loss is part of the state: where it starts so high that steps overflow, both runs leave out the same.
+#[test]
+fn a_scaled_loss_goes_on_bit_by_bit() {
+    let data = digits();
+    goes_on_bit_by_bit(data.path(), &["train.precision=f16", "optimizer.learning_rate=1e-3"], &[]);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    run(data.path(), folder.path(), Resume::None, &["train.precision=f16", "schedule.max_steps=3"])
+        .expect("training ends well");
+    let state = String::from_utf8(file(folder.path(), 3, "state.json")).expect("text");
+    assert!(state.contains("\"loss_scale\"") && state.contains("\"good_steps\""), "{state}");
+}
+
 /// A run that goes back takes another way: what lies ahead is set aside, neither taken for its own nor among those that are kept.
 #[test]
 fn what_lies_ahead_of_a_run_that_goes_back_is_set_aside() {

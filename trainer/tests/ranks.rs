@@ -202,6 +202,36 @@ fn overlap_and_repetition_change_nothing() {
     }
 }
 
+/// Blocks that are computed again give the same bits, also where gradients travel while that goes on.
+#[test]
+fn recomputed_blocks_change_nothing() {
+    let data = digits();
+    let path = data.path().join("digits");
+    for sets in [&["train.precision=bf16"][..], &["parallel.bucket_mib=0.02"]] {
+        let run = |recompute| {
+            history(2, "vit_tiny_patch16_224", &path, &[sets, &["schedule.max_steps=11", recompute]].concat())
+        };
+        let (kept, again) = (run("train.recompute=false"), run("train.recompute=true"));
+        assert!(kept.len() >= 11);
+        assert_eq!(kept, again, "{sets:?}");
+    }
+}
+
+/// The first steps are left out on all ranks alike, until the loss is scaled so that nothing overflows; then it learns.
+#[test]
+fn products_in_f16_learn_behind_a_scaled_loss() {
+    let data = digits();
+    let path = data.path().join("digits");
+    let model = "vit_tiny_patch16_224";
+    let sets = ["train.precision=f16", "schedule.max_steps=30"];
+    let narrow = history(3, model, &path, &sets);
+    assert_eq!(narrow, history(3, model, &path, &[&sets[..], &["parallel.overlap=false"]].concat()));
+    let wide = history(3, model, &path, &["schedule.max_steps=30"]);
+    let (first, last) = (narrow[0].1[0], narrow[29].1[0]);
+    assert!((first / wide[0].1[0] - 1.0).abs() < 1e-3, "{first} and {}", wide[0].1[0]);
+    assert!(last < first && (last / wide[29].1[0] - 1.0).abs() < 0.05, "{first}, {last} and {}", wide[29].1[0]);
+}
+
 /// Each rank updates a part; gradients travel in bf16; products are computed in bf16: all but for rounding the same.
 #[test]
 fn spread_optimizers_and_narrow_numbers_learn_the_same() {

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 /// Polls without giving the core away: a message between two free cores is here within a few microseconds.
-const SPINS: u32 = 64;
+const SPINS: u32 = 4;
 /// Polls after which the core is offered to others, who may be the ones to send.
-const YIELDS: u32 = 64;
-const SHORTEST_NAP: Duration = Duration::from_micros(5);
+const YIELDS: u32 = 4;
+const SHORTEST_NAP: Duration = Duration::from_micros(20);
 const LONGEST_NAP: Duration = Duration::from_micros(100);
 
 /// One wait: spin a little, then yield, then sleep for longer and longer, up to 100 µs.

@@ -38,6 +38,20 @@ unsafe extern "C" {
         index: usize,
     ) -> *mut c_char;
 
+    pub fn rectify_recomputed(
+        first: *const CTensor,
+        second: *const CTensor,
+        compute: unsafe extern "C" fn(
+            data: *mut c_void,
+            inputs: *mut *mut CTensor,
+            outputs: *mut *mut CTensor,
+        ) -> c_int,
+        forget: unsafe extern "C" fn(data: *mut c_void),
+        data: *mut c_void,
+        outputs: c_int,
+        out: *mut *mut CTensor,
+    ) -> *mut c_char;
+
     pub fn rectify_backward(y: *const CTensor, gradient: *const CTensor) -> *mut c_char;
 
     pub fn rectify_adamw(

@@ -4,6 +4,7 @@
 //!   instruction set, the best chosen at run time) and on a GPU (compiled there by NVRTC).
 //! - [`norm`]: residual sum (with LayerScale and drop-path) and layer normalisation in one pass, forward and backward.
 //! - [`autograd`]: a call when the gradient of a parameter is whole; backward from a gradient that is given.
+//! - [`recompute`]: a part of a network that is computed again in backward, in place of being kept.
 //! - [`optimizer`]: libtorch's fused AdamW.
 //! - [`memory`]: memory of tensors on the CPU that is kept from step to step.
 //!
@@ -17,5 +18,6 @@ mod ffi;
 pub mod memory;
 pub mod norm;
 pub mod optimizer;
+pub mod recompute;
 
 pub use error::KernelError;

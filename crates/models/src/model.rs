@@ -110,6 +110,14 @@ impl Model {
         self
     }
 
+    /// The same model, whose transformer blocks keep only their inputs for the backward pass and are computed again there
+    /// (activation checkpointing). It gives the same numbers. Networks of other blocks stay as they are.
+    #[must_use]
+    pub fn recomputed(mut self) -> Model {
+        self.parameters.recompute_blocks();
+        self
+    }
+
     /// What the model answers to `images`: `(N, 3, H, W)` of the parameters' kind and device.
     ///
     /// Sides other than the spec's image size must be multiples of the patch size. For them position embeddings are

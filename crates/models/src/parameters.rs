@@ -1,8 +1,8 @@
 //! The parameters of a model: flat storage, one buffer of values and one of gradients for each group.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use random::Key;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -54,7 +54,8 @@ pub struct Parameters {
     statistics: Vec<usize>,
     constants: Vec<Tensor>,
     product_kind: Kind,
-    watching: RefCell<Option<Watching>>,
+    recomputes: bool,
+    watching: Arc<Mutex<Option<Watching>>>,
 }
 
 impl Parameters {
@@ -76,7 +77,8 @@ impl Parameters {
             statistics: Vec::new(),
             constants: Vec::new(),
             product_kind: kind,
-            watching: RefCell::new(None),
+            recomputes: false,
+            watching: Arc::default(),
         };
         let scales = declared.lr_scales();
         let mut rules: Vec<(bool, f64)> = declared.list().iter().map(|one| one.weight_decay).zip(scales).collect();
@@ -177,6 +179,44 @@ impl Parameters {
         self.product_kind = kind;
     }
 
+    /// Whether blocks keep only their inputs, and are computed again in the backward pass.
+    pub fn recomputes(&self) -> bool {
+        self.recomputes
+    }
+
+    /// From now on they do.
+    pub(crate) fn recompute_blocks(&mut self) {
+        self.recomputes = true;
+    }
+
+    /// The same parameters for whoever lives longer than a borrow: other handles of the same tensors and the same watch.
+    pub(crate) fn handle(&self) -> Parameters {
+        let same = |tensor: &Tensor| tensor.shallow_clone();
+        let parameter = |one: &Parameter| Parameter {
+            name: one.name.clone(),
+            tensor: same(&one.tensor),
+            group: one.group,
+            range: one.range.clone(),
+        };
+        let group = |one: &Group| Group {
+            values: same(&one.values),
+            grads: same(&one.grads),
+            weight_decay: one.weight_decay,
+            lr_scale: one.lr_scale,
+        };
+        Parameters {
+            list: self.list.iter().map(parameter).collect(),
+            groups: self.groups.iter().map(group).collect(),
+            by_name: self.by_name.clone(),
+            buffers: self.buffers.iter().map(|(name, tensor)| (name.clone(), same(tensor))).collect(),
+            statistics: self.statistics.clone(),
+            constants: self.constants.iter().map(same).collect(),
+            product_kind: self.product_kind,
+            recomputes: self.recomputes,
+            watching: Arc::clone(&self.watching),
+        }
+    }
+
     /// `x·Wᵀ + b` in the kind of products: `x` (…, inputs), `weight` (outputs, inputs), perhaps with more dimensions.
     pub(crate) fn product(&self, x: &Tensor, weight: Slot, bias: Option<Slot>) -> Tensor {
         let narrow = |tensor: &Tensor| tensor.to_kind(self.product_kind);
@@ -249,17 +289,17 @@ impl Parameters {
     /// From now on a forward pass keeps what its activations are applied to: about `most` values of each, from places that differ
     /// with `turn`. [`Parameters::watched`] ends it.
     pub fn watch(&self, most: usize, turn: u64) {
-        *self.watching.borrow_mut() = Some(Watching::new(most, turn));
+        *self.watching() = Some(Watching::new(most, turn));
     }
 
     /// What was kept since [`Parameters::watch`], in the order of the forward passes; nothing more is.
     pub fn watched(&self) -> Vec<Preactivations> {
-        self.watching.take().map(Watching::into_kept).unwrap_or_default()
+        self.watching().take().map(Watching::into_kept).unwrap_or_default()
     }
 
     /// Shows what the activation of `module` is about to be applied to, `x + bias`.
     pub(crate) fn show(&self, module: &str, x: &Tensor, bias: Option<&Tensor>) {
-        if let Some(watching) = self.watching.borrow_mut().as_mut() {
+        if let Some(watching) = self.watching().as_mut() {
             watching.keep(module, x, bias);
         }
     }
@@ -277,6 +317,10 @@ impl Parameters {
     /// The parameter that was declared as `slot`.
     pub(crate) fn tensor(&self, slot: Slot) -> &Tensor {
         &self.list[slot.index()].tensor
+    }
+
+    fn watching(&self) -> MutexGuard<'_, Option<Watching>> {
+        self.watching.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn values(&self) -> Vec<Tensor> {

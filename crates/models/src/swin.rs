@@ -1,5 +1,7 @@
 //! The Swin transformer: attention within windows that shift from block to block, over ever fewer and wider tokens.
 
+use std::sync::Arc;
+
 use plan::models::{ModelSpec, SwinSpec, SwinStage, drop_path_rates};
 use tch::{Kind, Tensor};
 
@@ -65,7 +67,9 @@ impl Network for Swin {
             }
             for block in &stage.blocks {
                 let mut drop = || drops.next().expect("two drop-paths a block");
-                stream = block.forward(parameters, stream, [drop(), drop()]);
+                let (block, drops) = (Arc::clone(block), [drop(), drop()]);
+                stream =
+                    stream.through(parameters, move |parameters, stream| block.forward(parameters, stream, &drops));
             }
         }
         let normed = self.norm.forward(parameters, &stream.sum(parameters));
@@ -87,7 +91,7 @@ impl Network for Swin {
 /// Blocks at one resolution, behind the merging that leads to it.
 struct Stage {
     merging: Option<Merging>,
-    blocks: Vec<Block>,
+    blocks: Vec<Arc<Block>>,
 }
 
 impl Stage {
@@ -101,12 +105,12 @@ impl Stage {
             let windows = Windows { side: stage.window as i64, shift };
             let sizes = [width, stage.num_heads as i64];
             let attn = format!("{name}.attn");
-            Block {
+            Arc::new(Block {
                 norm1: LayerNorm::with_eps(declarations, &format!("{name}.norm1"), width, EPS),
                 attn: WindowAttention::declare(declarations, &attn, sizes, stage.side as i64, windows),
                 norm2: LayerNorm::with_eps(declarations, &format!("{name}.norm2"), width, EPS),
                 mlp: Mlp::declare(declarations, &format!("{name}.mlp"), width, stage.mlp_dim as i64),
-            }
+            })
         });
         Stage { merging, blocks: blocks.collect() }
     }
@@ -151,8 +155,8 @@ struct Block {
 
 impl Block {
     /// `(N, H, W, D)` to the same.
-    fn forward(&self, parameters: &Parameters, stream: Stream, drops: [Option<Tensor>; 2]) -> Stream {
-        let [drop1, drop2] = drops;
+    fn forward(&self, parameters: &Parameters, stream: Stream, drops: &[Option<Tensor>; 2]) -> Stream {
+        let [drop1, drop2] = drops.each_ref().map(|drop| drop.as_ref().map(Tensor::shallow_clone));
         let (stream, normed) = stream.normed(parameters, &self.norm1);
         let stream = stream.add(parameters, self.attn.forward(parameters, &normed), None, drop1);
         let (stream, normed) = stream.normed(parameters, &self.norm2);

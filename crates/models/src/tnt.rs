@@ -1,5 +1,8 @@
 //! The transformer in transformer: pixels attend to each other within their patch, patches to each other in the image.
 
+use std::sync::Arc;
+
+use kernels::recompute::recomputed;
 use plan::models::{ModelSpec, TntSpec, drop_path_rates};
 use tch::Tensor;
 
@@ -26,7 +29,7 @@ pub struct Tnt {
     norm1: LayerNorm,
     proj: Linear,
     norm2: LayerNorm,
-    blocks: Vec<Block>,
+    blocks: Vec<Arc<Block>>,
     norm: LayerNorm,
     head: Linear,
     width: i64,
@@ -48,8 +51,9 @@ impl Tnt {
         let norm1 = LayerNorm::with_eps(declarations, "norm1_proj", PIXELS * inner, EPS);
         let proj = Linear::declare(declarations, "proj", PIXELS * inner, width);
         let norm2 = LayerNorm::with_eps(declarations, "norm2_proj", width, EPS);
-        let blocks =
-            (0..spec.depth).map(|index| Block::declare(declarations, &format!("blocks.{index}"), spec)).collect();
+        let blocks = (0..spec.depth)
+            .map(|index| Arc::new(Block::declare(declarations, &format!("blocks.{index}"), spec)))
+            .collect();
         let rates_of_block = |rate: f64| vec![rate; DropPaths::of_block(patches)];
         Tnt {
             cls_token,
@@ -88,7 +92,8 @@ impl Network for Tnt {
             // Only the class token is read in the end, so the last block does not compute its other outputs.
             let kept = if index == last { 1 } else { all };
             let drops = DropPaths { masks, rates: &self.drop_path_rates, first: index * DropPaths::of_block(own), own };
-            (pixels, x) = block.forward(parameters, &pixels, &x, kept, &drops);
+            let drops = drops.of_branches(grid[0] * grid[1]);
+            (pixels, x) = through(parameters, block, [pixels, x], kept, drops);
         }
         let features = self.norm.forward(parameters, &x.select(1, 0)); // (N, D)
         let features = Masks::drop_features(masks, self.dropout_rate, 0, features);
@@ -123,6 +128,11 @@ impl DropPaths<'_> {
     /// How many a block has.
     fn of_block(patches: usize) -> usize {
         2 * patches + 2
+    }
+
+    /// For the four branches of the block over `patches` patches.
+    fn of_branches(&self, patches: i64) -> [Option<Tensor>; 4] {
+        [self.within(0, patches), self.within(1, patches), self.among(0), self.among(1)]
     }
 
     /// For the branch of pixels: `(N·L)`. In larger images than the model's own, patches share masks.
@@ -183,16 +193,17 @@ impl Block {
         pixels: &Tensor,
         x: &Tensor,
         kept: i64,
-        drops: &DropPaths<'_>,
+        drops: &[Option<Tensor>; 4],
     ) -> (Tensor, Tensor) {
+        let drop = |branch: usize| drops[branch].as_ref().map(Tensor::shallow_clone);
         let (batch, tokens, _) = x.size3().expect("(N, 1 + L, D)");
         let patches = tokens - 1;
         let (stream, normed) = Stream::new(pixels.shallow_clone()).normed(parameters, &self.norm_in);
         let attended = self.attn_in.forward(parameters, &normed, PIXELS);
-        let stream = stream.add(parameters, attended, None, drops.within(0, patches));
+        let stream = stream.add(parameters, attended, None, drop(0));
         let (stream, normed) = stream.normed(parameters, &self.norm_mlp_in);
         let mapped = self.mlp_in.forward(parameters, &normed);
-        let pixels = stream.add(parameters, mapped, None, drops.within(1, patches)).sum(parameters);
+        let pixels = stream.add(parameters, mapped, None, drop(1)).sum(parameters);
 
         let joined = self.norm1.for_product(parameters, &pixels.reshape([batch, patches, -1]));
         let joined = parameters.product(&joined, self.proj, None);
@@ -201,11 +212,31 @@ impl Block {
 
         let (stream, normed) = Stream::new(x).normed(parameters, &self.norm_out);
         let attended = self.attn_out.forward(parameters, &normed, kept);
-        let stream = stream.first(parameters, kept).add(parameters, attended, None, drops.among(0));
+        let stream = stream.first(parameters, kept).add(parameters, attended, None, drop(2));
         let (stream, normed) = stream.normed(parameters, &self.norm_mlp);
-        let stream = stream.add(parameters, self.mlp.forward(parameters, &normed), None, drops.among(1));
+        let stream = stream.add(parameters, self.mlp.forward(parameters, &normed), None, drop(3));
         (pixels, stream.sum(parameters))
     }
+}
+
+/// What `block` makes of pixels and patches. Where blocks are recomputed, nothing is kept but these two.
+fn through(
+    parameters: &Parameters,
+    block: &Arc<Block>,
+    [pixels, x]: [Tensor; 2],
+    kept: i64,
+    drops: [Option<Tensor>; 4],
+) -> (Tensor, Tensor) {
+    if !parameters.recomputes() {
+        return block.forward(parameters, &pixels, &x, kept, &drops);
+    }
+    let (block, parameters) = (Arc::clone(block), parameters.handle());
+    let work = move |inputs: Vec<Tensor>| {
+        let (pixels, x) = block.forward(&parameters, &inputs[0], &inputs[1], kept, &drops);
+        vec![pixels, x]
+    };
+    let mut outputs = recomputed(&[&pixels, &x], 2, work).expect("a block that fits its input").into_iter();
+    (outputs.next().expect("pixels"), outputs.next().expect("patches"))
 }
 
 /// Multi-head self-attention that maps values by themselves, none of the three with a bias.

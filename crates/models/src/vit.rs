@@ -1,5 +1,7 @@
 //! The plain vision transformer: ViT and DeiT, with and without class and distillation tokens.
 
+use std::sync::Arc;
+
 use plan::config::{Pool, Positions};
 use plan::models::{ModelSpec, VitSpec, drop_path_rates};
 use tch::{Kind, Tensor};
@@ -25,7 +27,7 @@ pub struct Vit {
     token_positions: bool,
     grid: i64, // rows and columns of the L patches that pos_embed is for
     patches: PatchEmbedding,
-    blocks: Vec<Block>,
+    blocks: Vec<Arc<Block>>,
     pool: Pool,
     norm: LayerNorm,
     heads: Vec<Linear>, // one, and one of the distillation token
@@ -69,7 +71,7 @@ impl Vit {
             let norm2 = LayerNorm::declare(declarations, &format!("{name}.norm2"), width);
             let mlp = Mlp::declare(declarations, &format!("{name}.mlp"), width, hidden);
             let scale2 = scale(declarations, "ls2");
-            Block { norm1, attn, scale1, norm2, mlp, scale2 }
+            Arc::new(Block { norm1, attn, scale1, norm2, mlp, scale2 })
         });
         let blocks = blocks.collect();
         let norm = if spec.pool == Pool::Mean { "fc_norm" } else { "norm" };
@@ -140,7 +142,9 @@ impl Network for Vit {
             // Where only the tokens are read in the end, the last block does not compute its other outputs.
             let kept = if index == last && self.pool == Pool::Token { self.tokens.len() as i64 } else { all };
             let drops = [0, 1].map(|branch| Masks::of_drop_path(masks, &self.drop_path_rates, 2 * index + branch));
-            stream = block.forward(parameters, stream, kept, drops);
+            let block = Arc::clone(block);
+            stream =
+                stream.through(parameters, move |parameters, stream| block.forward(parameters, stream, kept, &drops));
         }
         let features = self.features(parameters, &stream.sum(parameters));
         let mut logits = self.heads.iter().zip(features).enumerate().map(|(index, (head, features))| {
@@ -177,8 +181,8 @@ struct Block {
 
 impl Block {
     /// `(N, T + L, D)` to `(N, kept, D)`: the first `kept` tokens of the block's output.
-    fn forward(&self, parameters: &Parameters, stream: Stream, kept: i64, drops: [Option<Tensor>; 2]) -> Stream {
-        let [drop1, drop2] = drops;
+    fn forward(&self, parameters: &Parameters, stream: Stream, kept: i64, drops: &[Option<Tensor>; 2]) -> Stream {
+        let [drop1, drop2] = drops.each_ref().map(|drop| drop.as_ref().map(Tensor::shallow_clone));
         let (stream, normed) = stream.normed(parameters, &self.norm1);
         let attended = self.attn.forward(parameters, &normed, kept);
         let stream = stream.first(parameters, kept).add(parameters, attended, self.scale1, drop1);

@@ -43,7 +43,7 @@ impl Memory {
             optimizer: buffers * values,
             average: if plan.config.ema.decay > 0.0 { values } else { 0 },
             teacher: plan.teacher.as_ref().map_or(0, |teacher| NUMBER * teacher.parameters()),
-            kept: NUMBER * plan.micro_batch as u64 * kept_of_one_image(&plan.model),
+            kept: NUMBER * plan.micro_batch as u64 * kept_of_one_image(&plan.model, plan.config.train.recompute),
         }
     }
 
@@ -54,8 +54,10 @@ impl Memory {
 }
 
 /// Numbers that the forward pass of one image keeps for the backward pass.
-fn kept_of_one_image(model: &ModelSpec) -> u64 {
-    let kept = model.architecture.family().kept_for_backward(model.shape());
+fn kept_of_one_image(model: &ModelSpec, recompute: bool) -> u64 {
+    let (family, shape) = (model.architecture.family(), model.shape());
+    let recomputed = if recompute { family.kept_when_recomputed(shape) } else { None };
+    let kept = recomputed.unwrap_or_else(|| family.kept_for_backward(shape));
     kept.elsewhere + kept.activated * copies(&model.activations.default.function)
 }
 

@@ -107,6 +107,7 @@ impl Plan {
         let model =
             models::configured(&config.model, facts.num_classes).map_err(|bad| config.bad_model("model", bad))?;
         check_statistics(&config, &model, global_batch / world_size / accumulation)?;
+        check_recomputation(&config, &model)?;
         let teacher = resolve_teacher(&config, &model, facts.num_classes)?;
 
         let steps = |epochs: f64| epochs * facts.train_samples as f64 / global_batch as f64;
@@ -262,6 +263,19 @@ fn check_statistics(config: &Config, model: &ModelSpec, micro_batch: usize) -> R
             Err(config.bad_value("train.batch_size", expected, config.train.batch_size.to_string()))
         }
     }
+}
+
+/// Blocks that hold what each pass changes cannot be computed twice.
+fn check_recomputation(config: &Config, model: &ModelSpec) -> Result<(), ConfigError> {
+    let family = model.architecture.family();
+    if !config.train.recompute || family.kept_when_recomputed(model.shape()).is_some() {
+        return Ok(());
+    }
+    let expected = format!(
+        "false: the blocks of {} have BatchNorm, whose running statistics would count every batch twice",
+        config.model.name
+    );
+    Err(config.bad_value("train.recompute", expected, "true".to_owned()))
 }
 
 /// The sizes of training images.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use plan::{Curve, DataFacts, Every, Plan, Shape};
+use plan::{Curve, DataFacts, Every, Memory, Plan, Shape};
 use serde::Deserialize;
 
 fn resolve(sets: &[&str], train_samples: u64, world_size: usize) -> Plan {
@@ -22,6 +22,24 @@ fn assert_curve(curve: Curve, figures: &[(u64, f64)]) {
             "step {step}: {got} where timm has {expected}"
         );
     }
+}
+
+#[test]
+fn recomputed_blocks_keep_little_and_batch_norm_forbids_them() {
+    for model in ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "tnt_s_patch16_224"] {
+        let name = format!("model.name={model}");
+        let kept = |recompute: &str| {
+            let plan = resolve(&[&name, &format!("train.recompute={recompute}")], 2000, 1);
+            Memory::of(&plan).kept
+        };
+        let (all, inputs) = (kept("false"), kept("true"));
+        assert!(inputs < all / 2 && inputs > all / 20, "{model}: {inputs} of {all} bytes");
+    }
+    let sets = ["data.path=x", "model.name=resnet18", "train.recompute=true"].map(str::to_owned);
+    let config = plan::parse("", Path::new("x.toml"), &sets).unwrap();
+    let error =
+        Plan::resolve(config, DataFacts { train_samples: 2000, val_samples: 10, num_classes: 10 }, 1).unwrap_err();
+    assert!(error.to_string().contains("train.recompute") && error.to_string().contains("BatchNorm"), "{error}");
 }
 
 /// Figures of timm 1.0.31's `CosineLRScheduler(t_initial=1000, warmup_t=50, …, t_in_epochs=False, warmup_prefix=False)`.

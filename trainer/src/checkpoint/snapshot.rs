@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
 use crate::evaluation::Evaluated;
+use crate::loss_scale::LossScale;
 use crate::sketches::Sketches;
 use crate::state::{Moment, TrainState};
 
@@ -32,6 +33,9 @@ pub struct RunState {
     pub loss_sum: f64,
     /// How many steps `loss_sum` covers.
     pub loss_steps: u64,
+    /// The scale of the loss, where products are in f16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<LossScale>,
     /// Seconds of training so far, over all the processes that worked on the run.
     pub wall_seconds: f64,
     /// The names of the classes, in the order of the outputs; empty in checkpoints of earlier versions.
@@ -60,6 +64,7 @@ impl RunState {
             best_top1: state.best_top1,
             loss_sum: state.loss_sum.double_value(&[]),
             loss_steps: state.loss_steps,
+            loss_scale: state.loss_scale,
             wall_seconds: state.earlier_seconds + seconds,
             classes: classes.to_vec(),
             sketches: state.sketches.as_ref().map(Sketches::shared).unwrap_or_default(),

@@ -137,6 +137,7 @@ mod tests {
             best_top1: top1,
             loss_sum: 0.25,
             loss_steps: 1,
+            loss_scale: None,
             wall_seconds: 2.0,
             classes: vec!["tabby cat".to_owned()],
             sketches: BTreeMap::from([("act".to_owned(), eafo::sketch::Sketch::default())]),

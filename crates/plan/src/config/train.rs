@@ -9,6 +9,9 @@ choice! {
         F32 = "f32",
         /// Matrix products, convolutions and attention in bf16, as PyTorch's autocast; sums of branches, normalisation and loss in f32.
         Bf16 = "bf16",
+        /// The same in f16, with a loss that is scaled so that small gradients do not vanish (PyTorch's `GradScaler`): for GPUs
+        /// without bf16. Slow on most CPUs.
+        F16 = "f16",
     }
 }
 
@@ -21,6 +24,9 @@ section! {
         accumulation: usize = 1, Kind::Whole { min: 1, max: 65536 };
         /// In which numbers a step is computed.
         precision: Precision = Precision::F32, Kind::OneOf { what: "a precision", names: Precision::names };
+        /// Compute the blocks of a transformer once more in the backward pass, in place of keeping what they computed (activation
+        /// checkpointing): much less memory for about a third more time, and the same numbers.
+        recompute: bool = false, Kind::Flag;
         /// Threads of libtorch, per rank; 0 = as many as this rank has cores.
         threads: usize = 0, Kind::Whole { min: 0, max: 4096 };
     }

@@ -2,7 +2,7 @@
 
 use super::regnet::RegNetSpec;
 use super::resnet::ResNetSpec;
-use super::{BadModel, Depth, Family, Kept, Shape, family};
+use super::{BadModel, Depth, Family, Kept, KeptByBlocks, Shape, family};
 use crate::config;
 
 /// A convolutional network of residual blocks, of one of these families.
@@ -212,7 +212,12 @@ impl Family for ConvolutionalSpec {
         all + (layout.features * shape.num_classes) as u64
     }
 
-    fn kept_for_backward(&self, shape: Shape) -> Kept {
+    /// All of it: BatchNorm's running statistics would count a batch twice that goes through blocks twice.
+    fn kept_by_blocks(&self, _shape: Shape) -> Vec<KeptByBlocks> {
+        Vec::new()
+    }
+
+    fn kept_around_blocks(&self, shape: Shape) -> Kept {
         let layout = self.layout();
         let image = ConvolutionalSpec::CHANNELS * shape.image_size.pow(2);
         let mut kept = Kept { activated: 0, elsewhere: image as u64 };

@@ -1,5 +1,7 @@
 //! What a family of networks says about itself from its sizes alone, and the checks of sizes that families share.
 
+use std::ops::{Add, Mul};
+
 use super::BadModel;
 use crate::config;
 
@@ -37,6 +39,33 @@ pub struct Kept {
     pub activated: u64,
     /// All others, the outputs of activations among them.
     pub elsewhere: u64,
+}
+
+impl Add for Kept {
+    type Output = Kept;
+
+    fn add(self, other: Kept) -> Kept {
+        Kept { activated: self.activated + other.activated, elsewhere: self.elsewhere + other.elsewhere }
+    }
+}
+
+impl Mul<u64> for Kept {
+    type Output = Kept;
+
+    fn mul(self, times: u64) -> Kept {
+        Kept { activated: self.activated * times, elsewhere: self.elsewhere * times }
+    }
+}
+
+/// What blocks that are alike keep for the backward pass of one image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptByBlocks {
+    /// How many such blocks there are.
+    pub blocks: u64,
+    /// Numbers that go into one of them.
+    pub input: u64,
+    /// What one of them keeps.
+    pub kept: Kept,
 }
 
 /// A linear map as a matrix product: `rows` vectors an image of `inputs` numbers to `outputs`, `times` in a forward pass.
@@ -83,8 +112,26 @@ pub trait Family {
         Vec::new()
     }
 
+    /// What the forward pass of one image keeps for the backward pass outside of [`Family::kept_by_blocks`].
+    fn kept_around_blocks(&self, shape: Shape) -> Kept;
+
+    /// What the blocks keep that could be computed again in the backward pass; empty where each pass changes what blocks hold.
+    fn kept_by_blocks(&self, shape: Shape) -> Vec<KeptByBlocks>;
+
     /// What the forward pass of one image keeps for the backward pass.
-    fn kept_for_backward(&self, shape: Shape) -> Kept;
+    fn kept_for_backward(&self, shape: Shape) -> Kept {
+        let all = self.kept_by_blocks(shape).into_iter();
+        all.fold(self.kept_around_blocks(shape), |sum, one| sum + one.kept * one.blocks)
+    }
+
+    /// The same where every block keeps only its input and is computed again when its turn comes: at the end of the forward pass
+    /// the inputs of all, and in the backward pass also what one block keeps. `None` where that cannot be done.
+    fn kept_when_recomputed(&self, shape: Shape) -> Option<Kept> {
+        let all = self.kept_by_blocks(shape);
+        let inputs = all.iter().map(|one| one.blocks * one.input).sum();
+        let largest = all.iter().map(|one| one.kept).max_by_key(|kept| kept.activated + kept.elsewhere)?;
+        Some(self.kept_around_blocks(shape) + Kept { activated: 0, elsewhere: inputs } + largest)
+    }
 
     /// How deep the parameter of this name lies.
     fn depth_of(&self, parameter: &str) -> Depth;

@@ -16,7 +16,7 @@ mod vit;
 pub use activation::{ActivationSpec, Activations, Function};
 pub use convolution::{Convolution, ConvolutionalSpec, Layout, Residual, Squeeze, Unit};
 pub use error::{BadModel, UnknownModel};
-pub use family::{Depth, Family, Kept, Product, Shape, drop_path_rates};
+pub use family::{Depth, Family, Kept, KeptByBlocks, Product, Shape, drop_path_rates};
 pub use layers::Layers;
 pub use preprocessing::Preprocessing;
 pub use regnet::{RegNetSpec, RegNetStage};

@@ -1,7 +1,7 @@
 //! Swin transformers: their sizes stage by stage, and the arithmetic of what they cost.
 
 use super::family::{by, divides, without};
-use super::{BadModel, Depth, Family, Kept, Product, Shape};
+use super::{BadModel, Depth, Family, Kept, KeptByBlocks, Product, Shape};
 use crate::config;
 
 /// A Swin transformer as timm's `SwinTransformer`.
@@ -176,21 +176,25 @@ impl Family for SwinSpec {
         self.stages(shape.image_size).into_iter().flat_map(of_stage).collect()
     }
 
-    fn kept_for_backward(&self, shape: Shape) -> Kept {
+    fn kept_around_blocks(&self, shape: Shape) -> Kept {
         let stages = self.stages(shape.image_size);
         let image = (SwinSpec::CHANNELS * shape.image_size * shape.image_size) as u64;
         let first = stages[0].tokens() as u64 * self.embed_dim as u64;
-        let mut kept = Kept { activated: 0, elsewhere: 2 * image + 2 * first };
-        for (index, stage) in stages.iter().enumerate() {
-            let (depth, dim, hidden) = (stage.depth as u64, stage.width as u64, stage.mlp_dim as u64);
+        // Four tokens joined, and their norm's output.
+        let merged: usize = stages[1..].iter().map(|stage| 2 * stage.tokens() * 2 * stage.width).sum();
+        Kept { activated: 0, elsewhere: 2 * image + 2 * first + merged as u64 }
+    }
+
+    fn kept_by_blocks(&self, shape: Shape) -> Vec<KeptByBlocks> {
+        let of_stage = |stage: SwinStage| {
+            let (dim, hidden) = (stage.width as u64, stage.mlp_dim as u64);
             let (tokens, padded) = (stage.tokens() as u64, stage.padded_tokens() as u64);
             // As in a plain transformer, but that windows are copies, padded where they do not divide the image.
-            kept.elsewhere += depth * (tokens * (4 * dim + hidden) + padded * 6 * dim);
-            kept.activated += depth * tokens * hidden;
-            // Four tokens joined, and their norm's output.
-            kept.elsewhere += if index > 0 { 2 * tokens * 2 * dim } else { 0 };
-        }
-        kept
+            let elsewhere = tokens * (4 * dim + hidden) + padded * 6 * dim;
+            let kept = Kept { activated: tokens * hidden, elsewhere };
+            KeptByBlocks { blocks: stage.depth as u64, input: 2 * tokens * dim, kept }
+        };
+        self.stages(shape.image_size).into_iter().map(of_stage).collect()
     }
 
     fn depth_of(&self, parameter: &str) -> Depth {

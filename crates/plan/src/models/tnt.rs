@@ -1,7 +1,7 @@
 //! Transformers in transformers: their sizes, and the arithmetic of what they cost.
 
 use super::family::{by, divides, without};
-use super::{BadModel, Depth, Family, Kept, Shape};
+use super::{BadModel, Depth, Family, Kept, KeptByBlocks, Shape};
 use crate::config;
 
 /// A transformer in transformer as timm 1.0.31's `TNT`, not its legacy form.
@@ -141,16 +141,21 @@ impl Family for TntSpec {
         pixels + projection + self.depth as u64 * (patches * within + projection + among) + dim * classes
     }
 
-    fn kept_for_backward(&self, shape: Shape) -> Kept {
-        let (patches, blocks) = (self.num_patches(shape.image_size) as u64, self.depth as u64);
+    fn kept_around_blocks(&self, shape: Shape) -> Kept {
+        let image = TntSpec::CHANNELS * shape.image_size * shape.image_size;
+        Kept { activated: 0, elsewhere: 2 * image as u64 }
+    }
+
+    fn kept_by_blocks(&self, shape: Shape) -> Vec<KeptByBlocks> {
+        let patches = self.num_patches(shape.image_size) as u64;
         let (tokens, pixels) = (patches + 1, patches * TntSpec::NUM_PIXELS as u64);
         let (dim, inner, hidden) = (self.embed_dim as u64, self.inner_dim as u64, self.mlp_dim() as u64);
         let inner_hidden = self.inner_mlp_dim() as u64;
         // Of each transformer what a plain one keeps; between them the pixels' norm, their projection and the sum of both.
         let between = patches * self.joined_dim() + 2 * tokens * dim;
-        let block = pixels * (8 * inner + inner_hidden) + between + tokens * (8 * dim + hidden);
-        let image = (TntSpec::CHANNELS * shape.image_size * shape.image_size) as u64;
-        Kept { activated: blocks * (pixels * inner_hidden + tokens * hidden), elsewhere: 2 * image + blocks * block }
+        let elsewhere = pixels * (8 * inner + inner_hidden) + between + tokens * (8 * dim + hidden);
+        let kept = Kept { activated: pixels * inner_hidden + tokens * hidden, elsewhere };
+        vec![KeptByBlocks { blocks: self.depth as u64, input: pixels * inner + tokens * dim, kept }]
     }
 
     fn depth_of(&self, parameter: &str) -> Depth {

@@ -1,7 +1,7 @@
 //! Plain vision transformers: their sizes, and the arithmetic of what they cost.
 
 use super::family::{by, divides, without};
-use super::{BadModel, Depth, Family, Kept, Product, Shape};
+use super::{BadModel, Depth, Family, Kept, KeptByBlocks, Product, Shape};
 use crate::config::{self, Pool, Positions};
 
 /// A vision transformer as timm's `VisionTransformer`, or `VisionTransformerDistilled` where it is distilled.
@@ -193,15 +193,21 @@ impl Family for VitSpec {
         Product::of_blocks(self.num_tokens(shape.image_size), self.embed_dim, self.mlp_dim(), self.depth).into()
     }
 
-    fn kept_for_backward(&self, shape: Shape) -> Kept {
+    fn kept_around_blocks(&self, shape: Shape) -> Kept {
         let (tokens, dim) = (self.num_tokens(shape.image_size) as u64, self.embed_dim as u64);
-        let (blocks, hidden) = (self.depth as u64, self.mlp_dim() as u64);
+        let image = (VitSpec::CHANNELS * shape.image_size * shape.image_size) as u64;
+        Kept { activated: 0, elsewhere: 2 * image + 2 * tokens * dim }
+    }
+
+    fn kept_by_blocks(&self, shape: Shape) -> Vec<KeptByBlocks> {
+        let (tokens, dim) = (self.num_tokens(shape.image_size) as u64, self.embed_dim as u64);
+        let hidden = self.mlp_dim() as u64;
         // In a block: both sums and both norms' outputs, q, k, v, what attention gives; what the MLP's second layer takes; and
         // what is scaled.
         let scaled = if self.layer_scale { 2 * dim } else { 0 };
-        let block = tokens * (8 * dim + hidden + scaled);
-        let image = (VitSpec::CHANNELS * shape.image_size * shape.image_size) as u64;
-        Kept { activated: blocks * tokens * hidden, elsewhere: 2 * image + blocks * block + 2 * tokens * dim }
+        let kept = Kept { activated: tokens * hidden, elsewhere: tokens * (8 * dim + hidden + scaled) };
+        // The sum so far, and the branch that is still to be added.
+        vec![KeptByBlocks { blocks: self.depth as u64, input: 2 * tokens * dim, kept }]
     }
 
     fn depth_of(&self, parameter: &str) -> Depth {
