@@ -1,11 +1,13 @@
 //! `Buffer`: the numbers of an exchange, in memory that is owned or vouched for.
 
+use std::ffi::c_void;
 use std::ptr::NonNull;
 
-/// Numbers in host memory, handed to the communication thread and given back when the operation has ended.
+/// Numbers in host memory, handed to the communication thread and given back when the operation has ended; or numbers in a
+/// GPU's memory, for a communicator of [`connect_devices`](crate::connect_devices).
 ///
 /// Made from a `Vec`, everything is safe. Memory that belongs to somebody else, such as a tensor's, comes in by
-/// [`Buffer::from_raw_f32`], with a contract.
+/// [`Buffer::from_raw_f32`] or [`Buffer::on_device`], with a contract.
 #[derive(Debug)]
 pub struct Buffer {
     memory: Memory,
@@ -17,6 +19,17 @@ enum Memory {
     F64(Vec<f64>),
     RawF32(NonNull<f32>, usize),
     RawF64(NonNull<f64>, usize),
+    Device(DeviceNumbers),
+}
+
+/// f32 in a GPU's memory.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "nccl"), allow(dead_code, reason = "only NCCL reaches them"))]
+pub(crate) struct DeviceNumbers {
+    pub address: u64,
+    pub len: usize,
+    /// The CUstream on which they were written, and will be read.
+    pub stream: *mut c_void,
 }
 
 // SAFETY: the raw variants are exclusive access to plain numbers, which the contract of their constructors grants to
@@ -54,12 +67,31 @@ impl Buffer {
         Buffer { memory: Memory::RawF64(checked(address, len), len) }
     }
 
+    /// `len` f32 in a GPU's memory, at the device's `address`. `stream` is the `CUstream` (which is also a `cudaStream_t`) on
+    /// which they were written, and on which they will be read next; null is the legacy default stream.
+    ///
+    /// # Safety
+    /// - The numbers are in memory of the communicator's device, or memory that it reaches, aligned to four bytes; the stream is one
+    ///   of its primary context and outlives the exchange.
+    /// - From now until the buffer is dropped, or the [`Pending`](crate::Pending) that it went into has been waited for or
+    ///   dropped, nobody enqueues work that touches the memory; afterwards such work goes to `stream`, or waits for it.
+    /// - The memory is freed only when `stream` has passed the point where the `Pending` was waited for or dropped.
+    ///
+    /// # Panics
+    /// If `address` is null and `len` is not 0, or `address` is not aligned.
+    pub unsafe fn on_device(address: u64, len: usize, stream: *mut c_void) -> Buffer {
+        assert!(len == 0 || address != 0, "numbers at a null address");
+        assert!(address.is_multiple_of(size_of::<f32>() as u64), "numbers at an address that is not aligned");
+        Buffer { memory: Memory::Device(DeviceNumbers { address, len, stream }) }
+    }
+
     /// How many numbers there are.
     pub fn len(&self) -> usize {
         match &self.memory {
             Memory::F32(numbers) => numbers.len(),
             Memory::F64(numbers) => numbers.len(),
             Memory::RawF32(_, len) | Memory::RawF64(_, len) => *len,
+            Memory::Device(numbers) => numbers.len,
         }
     }
 
@@ -84,8 +116,18 @@ impl Buffer {
         }
     }
 
-    pub(crate) fn numbers(&mut self) -> Numbers<'_> {
-        match &mut self.memory {
+    /// Those in a GPU's memory.
+    #[cfg(feature = "nccl")]
+    pub(crate) fn device_numbers(&self) -> Option<DeviceNumbers> {
+        match self.memory {
+            Memory::Device(numbers) => Some(numbers),
+            _ => None,
+        }
+    }
+
+    /// Those in host memory; `None` if they are in a GPU's.
+    pub(crate) fn numbers(&mut self) -> Option<Numbers<'_>> {
+        Some(match &mut self.memory {
             Memory::F32(numbers) => Numbers::F32(numbers),
             Memory::F64(numbers) => Numbers::F64(numbers),
             Memory::RawF32(address, len) => {
@@ -98,7 +140,8 @@ impl Buffer {
                 let numbers = unsafe { std::slice::from_raw_parts_mut(address.as_ptr(), *len) };
                 Numbers::F64(numbers)
             }
-        }
+            Memory::Device(_) => return None,
+        })
     }
 }
 

@@ -2,6 +2,8 @@
 
 use crossbeam::channel::Receiver;
 
+#[cfg(feature = "nccl")]
+use crate::nccl::Enqueued;
 use crate::{Buffer, CommError, Phase};
 
 /// How numbers of several ranks become one.
@@ -33,7 +35,7 @@ pub enum Wire {
     /// f32 as bf16, in half the bytes: rounded to the nearest (of two to the even one; NaN stays NaN) on every hop, while
     /// sums are added up in f32. Of p ranks a sum is wrong by at most about p·2⁻⁸ of the sum of absolute values. What a
     /// rank keeps for itself is rounded too, so all hold the same bits. f64 travels whole all the same, and a world of one
-    /// has no wire, so nothing is rounded there.
+    /// has no wire, so nothing is rounded there. Between GPUs sums are rounded too, after each addition.
     Bf16,
 }
 
@@ -41,7 +43,7 @@ pub enum Wire {
 ///
 /// Every rank must make the same calls in the same order, with the same phases, lengths and wires; where they do not, all
 /// get [`CommError::Mismatch`]. Results of reductions are equal bit for bit on every rank, and between two runs with the
-/// same number of ranks. A call may be made from any thread; operations run in the order of the calls.
+/// same number of ranks. For numbers on GPUs neither holds without exception: see [the crate](crate#from-gpu-to-gpu). A call may be made from any thread; operations run in the order of the calls.
 pub trait Communicator: Send + Sync {
     /// This rank, `0 ≤ rank < size`.
     fn rank(&self) -> usize;
@@ -49,7 +51,8 @@ pub trait Communicator: Send + Sync {
     /// How many ranks there are.
     fn size(&self) -> usize;
 
-    /// The library that carries the messages, with its version ("Open MPI v4.1.4"); `None` where none is needed.
+    /// The library that carries the messages, with its version ("Open MPI v4.1.4", "NCCL 2.28.9 over Open MPI v4.1.4"); `None`
+    /// where none is needed.
     fn library(&self) -> Option<&str> {
         None
     }
@@ -134,7 +137,8 @@ pub trait Communicator: Send + Sync {
     }
 }
 
-/// An exchange in flight. Dropping it waits for its end, so that the memory is free afterwards in any case.
+/// An exchange in flight. Dropping it waits for its end as [`Pending::wait`] does, so that the memory is free afterwards in
+/// any case.
 #[must_use = "an exchange that nobody waits for keeps its result to itself"]
 #[derive(Debug)]
 pub struct Pending {
@@ -145,6 +149,8 @@ pub struct Pending {
 enum State {
     Ready(Result<Buffer, CommError>),
     Running(Receiver<Result<Buffer, CommError>>),
+    #[cfg(feature = "nccl")]
+    Enqueued(Box<Enqueued>),
     Taken,
 }
 
@@ -157,15 +163,26 @@ impl Pending {
         Pending { state: State::Running(answer) }
     }
 
-    /// Whether [`Pending::wait`] would return at once.
+    #[cfg(feature = "nccl")]
+    pub(crate) fn enqueued(exchange: Enqueued) -> Pending {
+        Pending { state: State::Enqueued(Box::new(exchange)) }
+    }
+
+    /// Whether the exchange has ended, well or badly. One that a CUDA graph has captured counts as ended: it runs when the
+    /// graph does.
     pub fn is_done(&self) -> bool {
         match &self.state {
             State::Running(answer) => !answer.is_empty(),
+            #[cfg(feature = "nccl")]
+            State::Enqueued(exchange) => exchange.is_done(),
             State::Ready(_) | State::Taken => true,
         }
     }
 
     /// Waits for the end and gives the buffer back, reduced.
+    ///
+    /// For a buffer [on a device](Buffer::on_device) its stream waits, and this call returns at once: what is enqueued there
+    /// afterwards finds the numbers reduced. If the exchange fails later on, the next call of the communicator says so.
     pub fn wait(mut self) -> Result<Buffer, CommError> {
         self.take()
     }
@@ -174,6 +191,8 @@ impl Pending {
         match std::mem::replace(&mut self.state, State::Taken) {
             State::Ready(result) => result,
             State::Running(answer) => answer.recv().unwrap_or(Err(CommError::ThreadEnded)),
+            #[cfg(feature = "nccl")]
+            State::Enqueued(exchange) => exchange.join(),
             State::Taken => Err(CommError::ThreadEnded),
         }
     }

@@ -1,5 +1,6 @@
 //! How a process joins its ranks: which backend carries the messages.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,32 @@ fn connect_mpi(world: &World, _: Duration) -> Result<Arc<dyn Communicator>, Comm
         ),
         transient: false,
     })
+}
+
+/// Joins the ranks of `host` by NCCL as well, each with a GPU of its own: `device` is its index among those that this process
+/// sees. Exchanges of a [`Buffer::on_device`](crate::Buffer::on_device) then go from GPU to GPU, and everything else goes on
+/// over `host`. No wait is longer than `timeout` without an error.
+///
+/// NCCL (2.18 or later) is loaded at run time: the file that `RECTIFY_NCCL_LIBRARY` names; else `libnccl.so.2` in one of
+/// `folders`, in one of `LD_LIBRARY_PATH`, or where the system's loader finds it. All ranks make this call together.
+///
+/// # Errors
+/// [`CommError::Connect`], on every rank, where one has no NCCL, no driver or no such device, where two have the same GPU, or
+/// different versions of NCCL; and on ranks that NCCL does not join in time.
+pub fn connect_devices(
+    host: Arc<dyn Communicator>,
+    device: usize,
+    folders: &[PathBuf],
+    timeout: Duration,
+) -> Result<Arc<dyn Communicator>, CommError> {
+    #[cfg(feature = "nccl")]
+    return crate::nccl::connect(host, device, folders, timeout);
+    #[cfg(not(feature = "nccl"))]
+    {
+        let _ = (host, device, folders, timeout);
+        let reason = "this program was built without NCCL: build it with the feature `nccl`, or train on CPUs".into();
+        Err(CommError::Connect { reason, transient: false })
+    }
 }
 
 /// `size` ranks within this process, in order: one for each thread that plays a rank.

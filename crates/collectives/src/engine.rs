@@ -115,7 +115,10 @@ impl<L: Link> Engine<L> {
         exchange: Exchange,
         wire: Wire,
     ) -> Result<Buffer, CommError> {
-        match (buffer.numbers(), wire) {
+        let Some(numbers) = buffer.numbers() else {
+            return Err(CommError::OnDevice { rank: self.link.rank(), phase: phase.to_string() });
+        };
+        match (numbers, wire) {
             (Numbers::F32(data), Wire::Full) => self.go_round::<f32>(phase, data, exchange)?,
             (Numbers::F32(data), Wire::Bf16) => self.go_round::<Bf16>(phase, data, exchange)?,
             (Numbers::F64(data), _) => self.go_round::<f64>(phase, data, exchange)?,

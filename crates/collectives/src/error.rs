@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use world::Exit;
 
-/// Why an operation of a communicator failed. Except for [`CommError::Disagreement`], the communicator is of no use
-/// afterwards: every later call fails at once with [`CommError::Poisoned`].
+/// Why an operation of a communicator failed. Except for [`CommError::Disagreement`] and [`CommError::OnDevice`], the
+/// communicator is of no use afterwards: every later call fails at once with [`CommError::Poisoned`].
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum CommError {
     /// Ranks did not come in time.
@@ -54,6 +54,16 @@ pub enum CommError {
         /// The ranks whose value is not rank 0's, in order.
         ranks: Vec<usize>,
     },
+    /// The numbers are in a GPU's memory, and this communicator reaches only the host's: a bug in the program that calls.
+    #[error(
+        "rank {rank}, {phase:?}: the numbers are in a GPU's memory, which only a communicator of `connect_devices` reaches"
+    )]
+    OnDevice {
+        /// The rank that says so.
+        rank: usize,
+        /// What it was to do.
+        phase: String,
+    },
     /// An earlier operation failed; nothing can be sent any more.
     #[error("this communicator failed earlier: {first}")]
     Poisoned {
@@ -91,7 +101,7 @@ impl CommError {
             CommError::Connect { transient, .. } => Some(if *transient { Exit::Retry } else { Exit::Config }),
             CommError::Disagreement { .. } => Some(Exit::Config),
             CommError::Poisoned { first } => first.exit(),
-            CommError::Mismatch { .. } | CommError::ThreadEnded => None,
+            CommError::Mismatch { .. } | CommError::OnDevice { .. } | CommError::ThreadEnded => None,
         }
     }
 }
