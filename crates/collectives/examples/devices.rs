@@ -13,7 +13,7 @@ use collectives::{
 /// CUDA's default stream, which exists without being made.
 const STREAM: *mut c_void = null_mut();
 const GRADIENTS: Phase = Phase::of_step("gradients", 12);
-const SHORT: Duration = Duration::from_millis(700);
+const SHORT: Duration = Duration::from_secs(2);
 const LONG: Duration = Duration::from_secs(30);
 
 fn main() {

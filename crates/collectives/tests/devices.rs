@@ -138,7 +138,7 @@ fn joining_fails_in_words() {
 #[test]
 fn joining_has_a_time_out() {
     let (said, done) = play(&["join", "2"], &[("FAKE_NCCL_INIT", "never")]);
-    assert_eq!(count(&said, "the ranks did not all join by NCCL within 0.7 s"), 2, "{said:?}");
+    assert_eq!(count(&said, "the ranks did not all join by NCCL within 2.0 s"), 2, "{said:?}");
     assert_eq!(count(&done, "fake: abort"), 2, "{done:?}");
 }
 
@@ -146,7 +146,7 @@ fn joining_has_a_time_out() {
 fn a_rank_that_does_not_come_is_named() {
     let (said, done) = play(&["missing", "2"], &[]);
     assert_eq!(said.len(), 1, "{said:?}");
-    for part in ["rank 0: Some(Retry)", "waited 0.7 s in \"gradients of step 12\" for rank 1"] {
+    for part in ["rank 0: Some(Retry): rank 0 waited", "s in \"gradients of step 12\" for rank 1:"] {
         assert!(said[0].contains(part), "{said:?}");
     }
     assert_eq!(done.iter().filter(|line| line.starts_with("fake: abort")).count(), 1, "{done:?}");
@@ -163,9 +163,16 @@ fn an_exchange_that_does_not_end_is_ended() {
 }
 
 #[test]
+fn a_call_that_does_not_return_is_ended() {
+    let (said, done) = play(&["watched", "2"], &[("FAKE_NCCL_STUCK", "call")]);
+    assert_eq!(count(&said, "s in \"gradients of step 12\" for rank"), 2, "{said:?}");
+    assert_eq!(count(&done, "fake: abort"), 2, "{done:?}");
+}
+
+#[test]
 fn a_gpu_that_does_not_get_to_an_exchange_is_not_blamed_on_others() {
     let (said, _) = play(&["watched", "2"], &[("FAKE_STUCK", "ready")]);
-    assert_eq!(count(&said, "\"gradients of step 12\": this rank's GPU did not get there within 0.7 s"), 2, "{said:?}");
+    assert_eq!(count(&said, "\"gradients of step 12\": this rank's GPU did not get there within"), 2, "{said:?}");
 }
 
 #[test]

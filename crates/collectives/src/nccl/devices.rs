@@ -8,7 +8,7 @@ use crossbeam::channel::bounded;
 use super::driver::Handle;
 use super::enqueued::Enqueued;
 use super::group::Group;
-use super::watch::{Flight, News, Watch};
+use super::watch::Watch;
 use crate::{Buffer, CommError, Communicator, Exchange, Pending, Phase, Wire};
 
 /// How long `abort` lets NCCL end before it ends the process anyway.
@@ -50,18 +50,13 @@ impl Communicator for Devices {
         let Some(numbers) = buffer.device_numbers() else {
             return self.host.start_exchange(phase, buffer, exchange, wire);
         };
-        let marks = match self.group.enqueue(phase, numbers, exchange, wire) {
-            Ok(marks) => marks,
+        let mark = match self.group.enqueue(phase, numbers, exchange, wire, &self.watch) {
+            Ok(mark) => mark,
             Err(poisoned @ CommError::Poisoned { .. }) => return Pending::ready(Err(poisoned)),
             Err(error) => return Pending::ready(Err(self.group.fail(error))),
         };
-        self.watch.tell(if marks.captured {
-            News::Captured
-        } else {
-            News::Begun(Flight { phase, ready: marks.ready.clone(), end: marks.end.clone() })
-        });
         let (stream, group) = (Handle(numbers.stream), Arc::clone(&self.group));
-        Pending::enqueued(Enqueued { phase, buffer, stream, marks, group })
+        Pending::enqueued(Enqueued { phase, buffer, stream, mark, group })
     }
 
     fn broadcast(&self, phase: Phase, bytes: &mut Vec<u8>, root: usize) -> Result<(), CommError> {

@@ -4,14 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::driver::Handle;
-use super::group::{Group, Marks};
+use super::group::{Group, Mark};
 use crate::{Buffer, CommError, Phase};
 
 pub(crate) struct Enqueued {
     pub(super) phase: Phase,
     pub(super) buffer: Buffer,
     pub(super) stream: Handle,
-    pub(super) marks: Marks,
+    pub(super) mark: Mark,
     pub(super) group: Arc<Group>,
 }
 
@@ -19,8 +19,8 @@ impl Enqueued {
     /// Whether the device is through with it, it has failed, or a graph has it.
     pub fn is_done(&self) -> bool {
         // An event that cannot be asked for is an error, which waiting or the watchdog tells.
-        let passed = || self.group.device.has_passed(self.marks.end.handle()).unwrap_or(true);
-        self.marks.captured || self.group.failure().is_some() || passed()
+        let passed = || self.group.device.has_passed(self.mark.end.handle()).unwrap_or(true);
+        self.mark.captured || self.group.failure().is_some() || passed()
     }
 
     /// Lets the buffer's stream wait for the end, without waiting here.
@@ -28,7 +28,7 @@ impl Enqueued {
         let group = &self.group;
         let joined = group.device.enter().and_then(|_entered| {
             // SAFETY: the stream lives until now, by the contract of `Buffer::on_device`.
-            unsafe { group.device.wait(self.stream, self.marks.end.handle()) }
+            unsafe { group.device.wait(self.stream, self.mark.end.handle()) }
         });
         if let Some(failure) = group.failure() {
             return Err(failure.clone());
@@ -41,7 +41,7 @@ impl Enqueued {
 impl fmt::Debug for Enqueued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut words = f.debug_struct("Enqueued");
-        words.field("phase", &self.phase).field("buffer", &self.buffer).field("captured", &self.marks.captured);
+        words.field("phase", &self.phase).field("buffer", &self.buffer).field("captured", &self.mark.captured);
         words.finish_non_exhaustive()
     }
 }

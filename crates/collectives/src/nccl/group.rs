@@ -12,12 +12,13 @@ use super::cast::Staging;
 use super::driver::{Device, Handle};
 use super::events::{Event, Events};
 use super::places::refused;
+use super::watch::{Flight, News, Watch};
 use crate::buffer::DeviceNumbers;
 use crate::patience::Patience;
 use crate::{CommError, Exchange, Phase, Reduction, Wire, shard};
 
 /// How long one who ends the communicator waits for a call that is under way: calls do not block, unless NCCL is stuck.
-const TURN_GRACE: Duration = Duration::from_secs(1);
+pub(super) const TURN_GRACE: Duration = Duration::from_secs(1);
 
 pub(super) struct Group {
     pub rank: usize,
@@ -39,12 +40,10 @@ struct Work {
     device: Arc<Device>,
 }
 
-/// Where on the streams an exchange begins and ends.
-pub(super) struct Marks {
-    /// What is to be exchanged has been written.
-    pub ready: Event,
+/// Where on the stream an exchange ends.
+pub(super) struct Mark {
     pub end: Event,
-    /// Whether a CUDA graph took it: then it has not begun, and nobody may ask for the marks.
+    /// Whether a CUDA graph took it: then it has not begun, and nobody may ask for the end.
     pub captured: bool,
 }
 
@@ -99,16 +98,19 @@ impl Group {
         }
     }
 
-    /// Puts an exchange on the stream of exchanges, behind what is on the numbers' own stream now.
+    /// Puts an exchange on the stream of exchanges, behind what is on the numbers' own stream now. The watchdog is told in the
+    /// order in which exchanges run.
     pub fn enqueue(
         &self,
         phase: Phase,
         numbers: DeviceNumbers,
         exchange: Exchange,
         wire: Wire,
-    ) -> Result<Marks, CommError> {
+        watch: &Watch,
+    ) -> Result<Mark, CommError> {
         let mut work = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.check()?;
+        watch.tell(News::Calling(phase));
         let broken = |message| self.broken(phase, message);
         let _entered = self.device.enter().map_err(broken)?;
         let theirs = Handle(numbers.stream);
@@ -124,7 +126,8 @@ impl Group {
         self.exchange(&mut work, phase, numbers, exchange, wire)?;
         // SAFETY: as above.
         unsafe { self.device.record(end.handle(), work.stream) }.map_err(broken)?;
-        Ok(Marks { ready, end, captured })
+        watch.tell(if captured { News::Captured } else { News::Begun(Flight { phase, ready, end: end.clone() }) });
+        Ok(Mark { end, captured })
     }
 
     fn exchange(

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::events::Event;
-use super::group::Group;
+use super::group::{Group, TURN_GRACE};
 use crate::{CommError, Phase};
 
 /// Between two looks, while something is in flight.
@@ -18,9 +18,11 @@ const POLL_GRAPHS: Duration = Duration::from_millis(100);
 
 /// What the thread is told.
 pub(super) enum News {
-    /// An exchange is on its way.
+    /// NCCL is being called for an exchange. The call polls, and knows the time-out; but NCCL could be stuck in it.
+    Calling(Phase),
+    /// It is on its way.
     Begun(Flight),
-    /// A CUDA graph holds one. Its events must not be asked for, so from now on NCCL is asked for errors, always.
+    /// A CUDA graph has it. Its events must not be asked for, so from now on NCCL is asked for errors, always.
     Captured,
 }
 
@@ -42,6 +44,7 @@ impl Watch {
         let watchdog = Watchdog {
             group: Arc::clone(group),
             heard,
+            calling: None,
             in_flight: VecDeque::new(),
             moved: Instant::now(),
             graphs: false,
@@ -72,6 +75,7 @@ impl Watch {
 struct Watchdog {
     group: Arc<Group>,
     heard: Receiver<News>,
+    calling: Option<(Phase, Instant)>,
     in_flight: VecDeque<Flight>, // in the order in which they run
     moved: Instant,              // when the first of them became the first
     graphs: bool,
@@ -89,7 +93,7 @@ impl Watchdog {
 
     /// Waits for news, or until it is time to look. Returns whether there is or will be anything to look at.
     fn hear(&mut self) -> bool {
-        let heard = match (self.in_flight.is_empty(), self.graphs) {
+        let heard = match (self.in_flight.is_empty() && self.calling.is_none(), self.graphs) {
             (true, false) => self.heard.recv().map_err(|_| RecvTimeoutError::Disconnected),
             (true, true) => self.heard.recv_timeout(POLL_GRAPHS),
             (false, _) => self.heard.recv_timeout(POLL),
@@ -109,7 +113,9 @@ impl Watchdog {
     }
 
     fn take(&mut self, news: News) {
+        self.calling = None;
         match news {
+            News::Calling(phase) => self.calling = Some((phase, Instant::now())),
             News::Captured => self.graphs = true,
             News::Begun(flight) => {
                 if self.in_flight.is_empty() {
@@ -121,6 +127,11 @@ impl Watchdog {
     }
 
     fn look(&mut self) -> Result<(), CommError> {
+        if let Some((phase, since)) = self.calling
+            && since.elapsed() >= self.group.timeout + TURN_GRACE
+        {
+            return Err(self.group.timed_out(phase, since.elapsed()));
+        }
         while let Some(first) = self.in_flight.front() {
             let passed = self.group.device.has_passed(first.end.handle());
             if !passed.map_err(|message| self.group.broken(first.phase, message))? {

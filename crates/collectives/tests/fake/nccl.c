@@ -4,6 +4,7 @@
 // FAKE_NCCL_VERSION=22703   says so
 // FAKE_NCCL_INIT=fails      joining ends with an error; =never: it does not end
 // FAKE_NCCL_ERROR=async     a while after the first exchange the communicator has an error
+// FAKE_NCCL_STUCK=call      calls do not return before they are aborted
 
 #include <pthread.h>
 #include <stddef.h>
@@ -213,6 +214,9 @@ int ncclGroupStart(void) {
 int ncclGroupEnd(void) {
     in_group = 0;
     if (work.count == 0) return SUCCESS;
+    pthread_mutex_lock(&mutex);
+    while (is_set("FAKE_NCCL_STUCK", "call") && !work.comm->aborted) wait_a_little();
+    pthread_mutex_unlock(&mutex);
     Work *own = malloc(sizeof(Work));
     *own = work;
     own->comm->state = IN_PROGRESS;
