@@ -60,7 +60,7 @@ unsafe impl Send for Handle {}
 // SAFETY: as above.
 unsafe impl Sync for Handle {}
 
-/// A GPU and its primary context, the one that libtorch uses too.
+/// A GPU and its primary context, the one that libtorch uses too. Callers of what is on it [enter](Device::enter) it first.
 pub(super) struct Device {
     driver: &'static Driver,
     ordinal: c_int,

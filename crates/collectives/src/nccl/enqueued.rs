@@ -19,7 +19,8 @@ impl Enqueued {
     /// Whether the device is through with it, it has failed, or a graph has it.
     pub fn is_done(&self) -> bool {
         // An event that cannot be asked for is an error, which waiting or the watchdog tells.
-        let passed = || self.group.device.has_passed(self.mark.end.handle()).unwrap_or(true);
+        let device = &self.group.device;
+        let passed = || device.enter().and_then(|_entered| device.has_passed(self.mark.end.handle())).unwrap_or(true);
         self.mark.captured || self.group.failure().is_some() || passed()
     }
 

@@ -298,6 +298,7 @@ impl Drop for Group {
 
 impl Drop for Work {
     fn drop(&mut self) {
+        let Ok(_entered) = self.device.enter() else { return };
         self.device.destroy_stream(self.stream);
     }
 }

@@ -83,7 +83,9 @@ struct Watchdog {
 
 impl Watchdog {
     fn run(mut self) {
-        self.group.device.relax_capture();
+        let device = Arc::clone(&self.group.device);
+        let _entered = device.enter(); // where that fails, asking for events says why
+        device.relax_capture();
         while self.hear() && self.group.failure().is_none() {
             if let Err(error) = self.look() {
                 self.group.fail(error);
