@@ -40,8 +40,13 @@ fn devices(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let test = std::env::current_exe().unwrap();
     let program = test.ancestors().nth(2).unwrap().join("examples/devices");
     assert!(program.exists(), "{} is missing: cargo builds it by `cargo build --examples`", program.display());
-    let mut command = Command::new(program);
-    command.args(arguments).env_remove("RECTIFY_NCCL_LIBRARY").env("LD_LIBRARY_PATH", libraries());
+    let mut command = Command::new("timeout"); // nothing that is tested here may wait for ever
+    command
+        .arg("120")
+        .arg(program)
+        .args(arguments)
+        .env_remove("RECTIFY_NCCL_LIBRARY")
+        .env("LD_LIBRARY_PATH", libraries());
     command.envs(variables.iter().copied()).output().unwrap()
 }
 
