@@ -1,18 +1,27 @@
-# Where libtorch lies and how it gets there; sourced by setup.sh.
+# Where libtorch and what its CUDA half is built with lie, and how they get there; sourced by setup.sh.
 #
 # A set of wheels is unpacked once per user into a cache outside the checkout, so that a second clone reuses it:
 #     $RECTIFY_CACHE/libtorch-2.11.0-cpu/      torch/, nvidia/…, and `.rectify-stamp`: the pins that it was made from
+#     $RECTIFY_CACHE/cuda-build-13.0/          nvidia/…, the stamp
 # A folder of that name is whole or absent: the download goes to `….partial`, is checked against the wheels' own hashes, and is
 # then renamed. A lock keeps two clones from doing it at once.
 
 cache=${RECTIFY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/rectify}
 libtorch_version=2.11.0
+cuda_version=13.0
 
-# pins FILE: the requirements without comments, which is what a stamp holds.
-pins() { grep -v '^#' "$1"; }
+# The folder of a set: libtorch-cpu, libtorch-cuda or cuda-build, as its list under scripts/ is called.
+folder_of() {
+  case $1 in
+    libtorch-*) echo "$cache/libtorch-$libtorch_version-${1#libtorch-}" ;;
+    *) echo "$cache/$1-$cuda_version" ;;
+  esac
+}
 
-stamped() { [ -f "$cache/libtorch-$libtorch_version-$1/.rectify-stamp" ] &&
-  pins "scripts/libtorch-$1.txt" | cmp -s - "$cache/libtorch-$libtorch_version-$1/.rectify-stamp"; }
+# pins SET: the requirements without comments, which is what a stamp holds.
+pins() { grep -v '^#' "scripts/$1.txt"; }
+
+stamped() { pins "$1" | cmp -s - "$(folder_of "$1")/.rectify-stamp" 2>/dev/null; }
 
 # Which set this machine gets. nvidia-smi can take seconds, so it is asked only while the answer is not yet in the cache.
 libtorch_variant() {
@@ -21,7 +30,7 @@ libtorch_variant() {
     "") ;;
     *) die "RECTIFY_LIBTORCH is '$RECTIFY_LIBTORCH'; it can be 'cpu' or 'cuda' (or unset: cuda where nvidia-smi shows a GPU)" ;;
   esac
-  if command -v nvidia-smi >/dev/null && { stamped cuda || nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }; then
+  if command -v nvidia-smi >/dev/null && { stamped libtorch-cuda || nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }; then
     echo cuda
   else
     echo cpu
@@ -40,9 +49,10 @@ python_with_venv() {
   return 1
 }
 
-# fetch_libtorch VARIANT: fills the cache. Call it only where `stamped VARIANT` is false.
-fetch_libtorch() {
-  local variant=$1 folder="$cache/libtorch-$libtorch_version-$1" requirements="scripts/libtorch-$1.txt" python
+# fetch SET: fills the cache. Call it only where `stamped SET` is false.
+fetch() {
+  local folder requirements="scripts/$1.txt" python
+  folder=$(folder_of "$1")
   python=$(python_with_venv) || die "no python3 with the venv module: install python3-venv, then run 'make setup' again"
   mkdir -p "$cache"
   exec 9>"$folder.lock"
@@ -50,23 +60,23 @@ fetch_libtorch() {
     say "another setup is filling $folder; waiting for it"
     flock 9
   fi
-  if ! stamped "$variant"; then
+  if ! stamped "$1"; then
     if [ -d "$folder" ] && "$python" scripts/verify_wheels.py "$requirements" "$folder" 2>/dev/null; then
       say "$folder was there without a stamp; its files are the wheels' own, so it is kept"
     else
-      download_libtorch "$variant" "$folder" "$requirements" "$python"
+      download "$1" "$folder" "$requirements" "$python"
     fi
-    pins "$requirements" >"$folder/.rectify-stamp.new"
+    pins "$1" >"$folder/.rectify-stamp.new"
     mv "$folder/.rectify-stamp.new" "$folder/.rectify-stamp"
   fi
   exec 9>&-
 }
 
-download_libtorch() {
-  local variant=$1 folder=$2 requirements=$3 python=$4 partial="$2.partial" need_mib free_mib glibc
+download() {
+  local set=$1 folder=$2 requirements=$3 python=$4 partial="$2.partial" need_mib free_mib glibc
   local platforms=(--platform manylinux2014_x86_64)
   for glibc in {28..17}; do platforms+=(--platform "manylinux_2_${glibc}_x86_64"); done
-  [ "$variant" = cuda ] && need_mib=9000 || need_mib=3500
+  case $set in libtorch-cuda) need_mib=9000 ;; libtorch-cpu) need_mib=3500 ;; *) need_mib=500 ;; esac
   rm -rf "$partial"
   free_mib=$(df -Pm "$cache" | awk 'NR == 2 { print $4 }')
   [ "$free_mib" -ge "$need_mib" ] ||
@@ -79,22 +89,22 @@ download_libtorch() {
   TMPDIR="$partial/tmp" PIP_USER=0 "$partial/venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off \
     --no-deps --no-compile --only-binary=:all: --implementation cp --python-version 3.11 \
     "${platforms[@]}" --target "$partial/tree" -r "$requirements" ||
-    { rm -rf "$partial"; die "pip could not download libtorch (its message is above); run 'make setup' again"; }
+    { rm -rf "$partial"; die "pip could not download $set (its message is above); run 'make setup' again"; }
   "$python" scripts/verify_wheels.py "$requirements" "$partial/tree" ||
-    { rm -rf "$partial"; die "the downloaded libtorch is damaged (see above); run 'make setup' again"; }
+    { rm -rf "$partial"; die "the downloaded $set is damaged (see above); run 'make setup' again"; }
   rm -rf "$folder"
   mv "$partial/tree" "$folder"
   rm -rf "$partial"
 }
 
-# link_libtorch VARIANT: .libtorch in the checkout points into the cache; left alone where it already does.
-link_libtorch() {
+# link LINK TARGET: a symlink in the checkout into the cache; left alone where it is right already.
+link() {
   local target
-  target=$(readlink -f "$cache/libtorch-$libtorch_version-$1/torch")
-  if [ -e .libtorch ] && [ ! -L .libtorch ]; then
-    die "$PWD/.libtorch is not a symlink; setup lays one there: move it away, then run 'make setup' again"
+  target=$(readlink -f "$2")
+  if [ -e "$1" ] && [ ! -L "$1" ]; then
+    die "$PWD/$1 is not a symlink; setup lays one there: move it away, then run 'make setup' again"
   fi
-  [ "$(readlink .libtorch || true)" = "$target" ] && return
-  ln -sfn "$target" .libtorch
-  say ".libtorch -> $target"
+  [ "$(readlink "$1" || true)" = "$target" ] && return
+  ln -sfn "$target" "$1"
+  say "$1 -> $target"
 }

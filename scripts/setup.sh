@@ -47,7 +47,8 @@ find_missing_packages() {
   want "libclang-dev" "bindgen reads MPI's headers with it" have_libclang
   want "openmpi-bin libopenmpi-dev" "starts the ranks and carries what they say to each other" have_open_mpi
   want "prometheus" "an end-to-end test scrapes a run with the real server (its service is not started)" have prometheus
-  stamped "$variant" || want "python3 python3-venv" "pip downloads libtorch's wheel" python_with_venv >/dev/null
+  stamped "$libtorch" && stamped cuda-build ||
+    want "python3 python3-venv" "pip downloads libtorch's wheel" python_with_venv >/dev/null
   have cargo || want "curl ca-certificates" "download rustup" eval 'have curl && have_certificates'
 }
 
@@ -134,18 +135,22 @@ install_rust() {
 # --- Say, then do --------------------------------------------------------------------------------------------------------
 
 variant=$(libtorch_variant)
+libtorch=libtorch-$variant
 fault=$(rust_fault)
 find_missing_packages
 
 for reason in "${reasons[@]}"; do say "will install with apt-get  $reason"; done
 [ -z "$fault" ] || say "will install with rustup   Rust, stable, into $cargo_home: $fault"
-if ! stamped "$variant"; then
+if ! stamped "$libtorch"; then
   [ "$variant" = cuda ] && size="3.8 GB, with CUDA for the NVIDIA GPU" || size="1.3 GB, CPU: no NVIDIA GPU was found"
   say "will put with pip          libtorch $libtorch_version ($size) into $cache: tensors and autograd"
 fi
+stamped cuda-build ||
+  say "will put with pip          CUDA $cuda_version's headers and compiler (90 MB) into $cache: the library for GPUs"
 
 [ ${#missing_packages[@]} -eq 0 ] || install_packages
 [ -z "$fault" ] || install_rust
-stamped "$variant" || fetch_libtorch "$variant"
-link_libtorch "$variant"
+for set in "$libtorch" cuda-build; do stamped "$set" || fetch "$set"; done
+link .libtorch "$(folder_of "$libtorch")/torch"
+link .cuda-build "$(folder_of cuda-build)"
 say "all is there: $(rustc --version | cut -d' ' -f1,2), libtorch $libtorch_version ($variant)"
