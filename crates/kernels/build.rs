@@ -14,6 +14,10 @@ const LEVELS: [(&str, &[&str]); 3] = [
 
 fn main() {
     println!("cargo:rerun-if-changed=cpp");
+    // Of the kernels themselves nothing is compiled here.
+    for header in ["activation", "norm", "sums"] {
+        println!("cargo:rerun-if-changed=cuda/{header}_launch.h");
+    }
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     let libtorch = std::env::var("LIBTORCH").map(PathBuf::from).unwrap_or_default();
     let include = libtorch.join("include");
@@ -33,7 +37,9 @@ fn main() {
     }
     let mut build = cpp();
     build.include(&include).include(include.join("torch/csrc/api/include")).flag("-fopenmp").warnings(false);
-    for file in ["activation", "allocator", "autograd", "norm", "optimizer", "recompute"] {
+const FILES: [&str; 9] =
+        ["activation", "activation_cuda", "allocator", "autograd", "launch", "norm", "norm_cuda", "optimizer", "recompute"];
+    for file in FILES {
         build.file(Path::new("cpp").join(file).with_extension("cpp"));
     }
     build.compile("rectify_kernels");
@@ -42,10 +48,11 @@ fn main() {
         println!("cargo:rustc-link-lib=static=rectify_loops_{level}");
     }
     println!("cargo:rustc-link-lib=gomp");
+    println!("cargo:rustc-link-lib=dl");
 }
 
 fn cpp() -> cc::Build {
     let mut build = cc::Build::new();
-    build.cpp(true).std("c++17").opt_level(3).pic(true);
+    build.cpp(true).std("c++17").opt_level(3).pic(true).include("cpp").include("cuda");
     build
 }

@@ -4,14 +4,12 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "border.h"
-#include "cuda_table.h"
+#include "activation.h"
 #include "activation_loops.h"
+#include "border.h"
+#include "launch.h"
 
 namespace rectify {
-
-const CudaTable* cuda_table = nullptr;
-
 namespace {
 
 using at::Tensor;
@@ -39,40 +37,27 @@ Storage storage_of(const Tensor& x) {
   }
 }
 
-at::ScalarType computed_in(const Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
-
-// A parameter: a tensor of one number that learns, or a constant. Beside a correction there is one, its ε; beside a table none.
-struct Parameters {
-  Tensor tensors[MAX_PARAMETERS];
-  double constants[MAX_PARAMETERS];
-  Tensor table;  // or a correction
-
-  // As loops take them, on a CPU: a tensor of the type that is computed with.
-  Tensor values(at::ScalarType type, int formula) const {
-    auto of = [&](int k) { return tensors[k].defined() ? tensors[k].item<double>() : constants[k]; };
-    if (formula == (int)Formula::Tabulated) return table;
-    if (table.defined()) {
-      Tensor whole = table.clone();
-      whole[CORRECTION_EPSILON].fill_(of(0));
-      return whole;
-    }
-    Tensor numbers = at::empty({MAX_PARAMETERS}, at::kDouble);
-    for (int k = 0; k < MAX_PARAMETERS; ++k) numbers.mutable_data_ptr<double>()[k] = of(k);
-    return numbers.to(type);
+// Parameters as loops take them, on a CPU: a tensor of the type that is computed with.
+Tensor values_of(const Parameters& parameters, at::ScalarType type, int formula) {
+  auto of = [&](int k) {
+    return parameters.tensors[k].defined() ? parameters.tensors[k].item<double>() : parameters.constants[k];
+  };
+  if (formula == (int)Formula::Tabulated) return parameters.table;
+  if (parameters.table.defined()) {
+    Tensor whole = parameters.table.clone();
+    whole[CORRECTION_EPSILON].fill_(of(0));
+    return whole;
   }
-};
-
-int64_t columns_of(const Tensor& x) { return x.dim() == 0 ? 1 : x.size(-1); }
+  Tensor numbers = at::empty({MAX_PARAMETERS}, at::kDouble);
+  for (int k = 0; k < MAX_PARAMETERS; ++k) numbers.mutable_data_ptr<double>()[k] = of(k);
+  return numbers.to(type);
+}
 
 Tensor run_forward(const Tensor& x, const Tensor& bias, int formula, const Parameters& parameters) {
+  if (x.numel() == 0) return at::empty_like(x);
+  if (by_kernels(x)) return forward_on_gpu(x, bias, formula, parameters);
   Tensor y = at::empty_like(x);
-  if (x.numel() == 0) return y;
-  if (x.is_cuda()) {
-    TORCH_CHECK(cuda_table, "librectify_cuda.so is not loaded, so there are no kernels for a GPU");
-    cuda_table->activation(x, bias, y, formula, parameters.tensors, parameters.constants);
-    return y;
-  }
-  Tensor numbers = parameters.values(computed_in(x), formula);
+  Tensor numbers = values_of(parameters, computed_in(x), formula);
   const void* values = numbers.const_data_ptr();
   Forward loop = loops().forward[formula][(int)storage_of(x)];
   int64_t columns = bias.defined() ? columns_of(x) : x.numel();
@@ -85,26 +70,17 @@ Tensor run_forward(const Tensor& x, const Tensor& bias, int formula, const Param
   return y;
 }
 
-struct Gradients {
-  Tensor x, bias, parameters;
-};
-
 // `parameters` is (2) and `bias` (columns), both of the type that is computed with; undefined where they are not asked for.
 Gradients run_backward(const Tensor& x, const Tensor& bias, const Tensor& dy, int formula, const Parameters& parameters,
                        bool of_bias, bool of_parameters) {
+  if (x.numel() > 0 && by_kernels(x)) return backward_on_gpu(x, bias, dy, formula, parameters, of_bias, of_parameters);
   auto options = x.options().dtype(computed_in(x));
   Gradients gradients{at::empty_like(x), {}, {}};
   int64_t columns = bias.defined() ? columns_of(x) : x.numel();
   if (of_bias) gradients.bias = at::zeros({columns}, options);
   if (of_parameters) gradients.parameters = at::zeros({MAX_PARAMETERS}, options);
   if (x.numel() == 0) return gradients;
-  if (x.is_cuda()) {
-    TORCH_CHECK(cuda_table, "librectify_cuda.so is not loaded, so there are no kernels for a GPU");
-    cuda_table->activation_backward(x, bias, dy, gradients.x, formula, parameters.tensors, parameters.constants,
-                                    gradients.parameters, gradients.bias);
-    return gradients;
-  }
-  Tensor numbers = parameters.values(computed_in(x), formula);
+  Tensor numbers = values_of(parameters, computed_in(x), formula);
   const void* values = numbers.const_data_ptr();
   Backward loop = loops().backward[formula][(int)storage_of(x)];
   // Whole rows where there is a bias, so that a block has one sum a column.
@@ -195,6 +171,8 @@ char* rectify_activation(const at::Tensor* x, const at::Tensor* bias, const at::
                 " does not fit the last dimension of ", x->sizes());
     TORCH_CHECK((formula >= (int)rectify::Formula::Tabulated) == (table != nullptr),
                 "a formula that needs a table and none, or the reverse");
+    for (const at::Tensor* other : {bias, first, second, table})
+      TORCH_CHECK(!other || other->device() == x->device(), "tensors on ", other->device(), " and ", x->device());
     rectify::storage_of(*x);
     *out = new at::Tensor(rectify::Activation::apply(*x, given(bias), given(first), given(second), first_constant,
                                                      second_constant, given(table), (int64_t)formula));

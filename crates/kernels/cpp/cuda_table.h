@@ -1,23 +1,58 @@
-// What `librectify_cuda.so` offers to the rest: filled in when it is loaded, null without a GPU.
+// What `librectify_cuda.so` offers: functions that answer with null, or with a message that the caller frees (border.h).
+//
+// The same in Rust, field by field: src/cuda/table.rs.
 #pragma once
 
-#include <cstdint>
-
-#include "activation_loops.h"
+#include <stddef.h>
 
 namespace at { class Tensor; }
 
 namespace rectify {
 
-struct CudaTable {
-  void (*activation)(const at::Tensor& x, const at::Tensor& bias, at::Tensor& y, int formula, const at::Tensor* parameters,
-                     const double* constants);
-  // Fills dx, adds nothing: dparameters (f32, 2) and dbias (f32, columns) are overwritten where they are defined.
-  void (*activation_backward)(const at::Tensor& x, const at::Tensor& bias, const at::Tensor& dy, at::Tensor& dx, int formula,
-                              const at::Tensor* parameters, const double* constants, at::Tensor& dparameters,
-                              at::Tensor& dbias);
+// A function `name` of a file under cuda/, compiled with `definitions` (`-DNAME=VALUE`, blanks between them).
+struct Kernel {
+  const char *file, *definitions, *name;
 };
 
-extern const CudaTable* cuda_table;
+struct Grid {
+  unsigned blocks_across, blocks_down, threads_across, threads_down;
+};
+
+struct CudaTable {
+  // Whether kernels take tensors on a CPU: so it is in tests, which have no GPU.
+  bool on_host;
+
+  // Starts a kernel on the device's current stream; `arguments` are the addresses of its arguments. Compiled when first needed.
+  char* (*launch)(int device, const Kernel* kernel, const Grid* grid, void** arguments);
+
+  char* (*current_stream)(int device, void** stream);
+  char* (*synchronise)(int device);
+  // A copy in memory that the system cannot move, from which a GPU reads by itself.
+  char* (*pin)(const at::Tensor* tensor, at::Tensor** pinned);
+
+  char* (*stream_new)(int device, void** side);
+  void (*stream_free)(void* side);
+  // Makes `side` the current stream of this thread; it first waits for what was asked of the one before, which `outer` becomes.
+  char* (*stream_enter)(void* side, void** outer);
+  // Makes `outer` the current stream again, and frees it.
+  char* (*stream_leave)(void* outer);
+  // The current stream of this thread waits for what was asked of `side`.
+  char* (*stream_wait)(void* side);
+  // The memory of `tensor` is not given to others before `side` has done what was asked of it until now.
+  char* (*stream_uses)(void* side, const at::Tensor* tensor);
+
+  // What is asked of the device from `graph_begin` to `graph_end`, in this thread, is written down instead of done.
+  char* (*graph_begin)(int device, void** graph);
+  char* (*graph_end)(void* graph);
+  char* (*graph_replay)(void* graph);
+  void (*graph_free)(void* graph);
+};
+
+// A file under cuda/ or a header that one of them names.
+struct Source {
+  const char *file, *text;
+};
+
+extern const CudaTable* cuda_table;  // null until it is loaded
 
 }  // namespace rectify

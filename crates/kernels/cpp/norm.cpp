@@ -5,6 +5,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "border.h"
+#include "launch.h"
+#include "norm.h"
 #include "norm_loops.h"
 
 namespace rectify {
@@ -31,9 +33,6 @@ Storage storage_of(at::ScalarType x, at::ScalarType narrow) {
   if (x == at::kFloat && narrow == at::kHalf) return Storage::F16;
   TORCH_CHECK(false, "normalising ", x, " to ", narrow, " is not there: f32 to f32, bf16 or f16, and f64 to f64 are");
 }
-
-const void* read(const Tensor& tensor) { return tensor.defined() ? tensor.const_data_ptr() : nullptr; }
-void* write(Tensor& tensor) { return tensor.defined() ? tensor.mutable_data_ptr() : nullptr; }
 
 Rows rows_of(const Tensor& x, const Tensor& mask) {
   int64_t columns = x.size(-1), rows = columns ? x.numel() / columns : 0;
@@ -70,8 +69,11 @@ struct Norm : torch::autograd::Function<Norm> {
     Tensor statistics = at::empty({all.end, 2}, in.options());
     NormForward tensors{read(in),  read(added), read(factor), read(left_out), read(times),
                         read(plus), eps,         write(sum),   write(y),       write(statistics)};
-    if (all.end > 0)
+    if (all.end > 0 && by_kernels(in)) {
+      norm_forward_on_gpu(in, narrow, tensors, all);
+    } else if (all.end > 0) {
       in_blocks(all, [&](int64_t, Rows rows) { loops().forward[(int)storage](tensors, rows); });
+    }
     context->set_materialize_grads(false);
     context->save_for_backward({sum, statistics, times, factor.defined() ? added : Tensor(), factor, left_out});
     context->saved_data["narrow"] = narrow;
@@ -80,6 +82,22 @@ struct Norm : torch::autograd::Function<Norm> {
     context->saved_data["scale"] = scale ? scale->scalar_type() : at::ScalarType::Undefined;
     if (added.defined()) return {y, sum};
     return {y};
+  }
+
+  // As norm_backward_on_gpu.
+  static Tensor on_cpu(const Tensor& sum, at::ScalarType narrow, const NormBackward& tensors, Rows all, int64_t parts) {
+    Tensor of_blocks = at::zeros({blocks_of(all), parts, all.columns}, sum.options());
+    int64_t step = all.columns * of_blocks.element_size();
+    char* sums = (char*)write(of_blocks);
+    in_blocks(all, [&](int64_t index, Rows rows) {
+      char* own = sums + index * parts * step;
+      NormBackward of_block = tensors;
+      of_block.dweight = own;
+      of_block.dbias = own + step;
+      of_block.dscale = parts == 3 ? own + 2 * step : nullptr;
+      loops().backward[(int)storage_of(sum.scalar_type(), narrow)](of_block, rows);
+    });
+    return of_blocks.sum(0);
   }
 
   static variable_list backward(AutogradContext* context, variable_list above) {
@@ -93,21 +111,13 @@ struct Norm : torch::autograd::Function<Norm> {
     Tensor dsum = branched && above[1].defined() ? above[1].to(sum.scalar_type()).contiguous() : Tensor();
     Tensor dx = at::empty_like(sum);
     Tensor dbranch = branched ? at::empty(sum.sizes(), sum.options().dtype(narrow)) : Tensor();
-    // Of each block: the gradients of weight, bias and scale.
-    int64_t blocks = blocks_of(all), parts = scale.defined() ? 3 : 2;
-    Tensor shared = at::zeros({blocks, parts, all.columns}, sum.options());
-    int64_t step = all.columns * shared.element_size();
-    char* sums = (char*)write(shared);
-    if (all.end > 0) {
-      in_blocks(all, [&](int64_t index, Rows rows) {
-        char* own = sums + index * parts * step;
-        NormBackward tensors{read(sum),   read(statistics), read(weight), read(dy),       read(dsum), read(branch),
-                             read(scale), read(mask),       write(dx),    write(dbranch), own,        own + step,
-                             parts == 3 ? own + 2 * step : nullptr};
-        loops().backward[(int)storage_of(sum.scalar_type(), narrow)](tensors, rows);
-      });
-    }
-    Tensor of_all = shared.sum(0);
+    int64_t parts = scale.defined() ? 3 : 2;
+    NormBackward tensors{read(sum),   read(statistics), read(weight), read(dy),       read(dsum), read(branch),
+                         read(scale), read(mask),       write(dx),    write(dbranch), nullptr,    nullptr,
+                         nullptr};
+    // The gradients of weight, bias and scale, (parts, columns).
+    Tensor of_all = all.end > 0 && by_kernels(sum) ? norm_backward_on_gpu(sum, narrow, tensors, all, parts)
+                                                   : on_cpu(sum, narrow, tensors, all, parts);
     variable_list answer(8);
     answer[0] = dx;
     if (branched) answer[1] = dbranch.to(of_branch);
@@ -124,7 +134,7 @@ struct Norm : torch::autograd::Function<Norm> {
 extern "C" {
 
 // y = LayerNorm(x + branch·scale·mask) in the kind `narrow`, and the sum, which is x itself without a branch; `branch`, and
-// with it `scale` and `mask`, may be null. For tensors on a CPU.
+// with it `scale` and `mask`, may be null.
 char* rectify_norm(const at::Tensor* x, const at::Tensor* branch, const at::Tensor* scale, const at::Tensor* mask,
                    const at::Tensor* weight, const at::Tensor* bias, double eps, int narrow, at::Tensor** y, at::Tensor** sum) {
   RECTIFY_GUARD({
@@ -139,7 +149,6 @@ char* rectify_norm(const at::Tensor* x, const at::Tensor* branch, const at::Tens
                 " does not fit the first dimension of ", x->sizes());
     for (const at::Tensor* other : {branch, scale, mask, weight, bias})
       TORCH_CHECK(!other || other->device() == x->device(), "tensors on ", other->device(), " and ", x->device());
-    TORCH_CHECK(x->device().is_cpu(), "these loops are for a CPU, and the tensors are on ", x->device());
     auto found = rectify::Norm::apply(*x, given(branch), given(scale), given(mask), *weight, *bias, eps, (at::ScalarType)narrow);
     *sum = new at::Tensor(branch ? found[1] : *x);
     *y = new at::Tensor(found[0]);

@@ -4,8 +4,6 @@
 
 #include "norm_loops.h"
 
-#include <math.h>
-
 #include "numbers.h"
 
 namespace rectify {
@@ -100,7 +98,7 @@ template <class T, class S> void backward(const NormBackward& of, Rows rows) {
   }
 }
 
-#define OF_STORAGES(pass) {pass<float, float>, pass<double, double>, pass<float, Bf16>, pass<float, _Float16>}
+#define OF_STORAGES(pass) {pass<float, float>, pass<double, double>, pass<float, Bf16>, pass<float, F16>}
 
 }  // namespace
 

@@ -17,13 +17,22 @@ pub(crate) fn check(what: &'static str, answer: *mut c_char) -> Result<(), Kerne
     if answer.is_null() {
         return Ok(());
     }
-    // SAFETY: the shim answers with null or with a string of `strdup`, which is ours to read and to free.
-    let text = unsafe {
-        let text = CStr::from_ptr(answer).to_string_lossy().into_owned();
-        free(answer.cast());
-        text
-    };
+    // SAFETY: the shim answers with null or with a string of `strdup`.
+    let text = unsafe { taken(answer) };
     Err(KernelError { what, message: text.lines().next().unwrap_or_default().to_owned() })
+}
+
+/// The text of a string that C++ made, which is freed.
+///
+/// # Safety
+/// It is one of `strdup`, and nobody else's.
+pub(crate) unsafe fn taken(text: *mut c_char) -> String {
+    // SAFETY: the caller says so.
+    unsafe {
+        let owned = CStr::from_ptr(text).to_string_lossy().into_owned();
+        free(text.cast());
+        owned
+    }
 }
 
 unsafe extern "C" {

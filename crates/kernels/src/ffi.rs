@@ -67,6 +67,9 @@ unsafe extern "C" {
         eps: f64,
     ) -> *mut c_char;
 
+    pub fn rectify_use_cuda_table(table: *const c_void);
+    pub fn rectify_libtorch_path() -> *mut c_char;
+
     pub fn rectify_keep_memory();
     pub fn rectify_kept_bytes() -> usize;
 }

@@ -7,11 +7,13 @@
 //! - [`recompute`]: a part of a network that is computed again in backward, in place of being kept.
 //! - [`optimizer`]: libtorch's fused AdamW.
 //! - [`memory`]: memory of tensors on the CPU that is kept from step to step.
+//! - [`cuda`]: what only a GPU has: streams, graphs, memory that it reads by itself, and the kernels for it.
 //!
 //! Errors of C++ come back as [`KernelError`]; no exception crosses.
 
 pub mod activation;
 pub mod autograd;
+pub mod cuda;
 mod error;
 mod ffi;
 

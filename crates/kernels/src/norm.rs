@@ -2,7 +2,7 @@
 
 use std::ptr;
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::error::check;
 use crate::{KernelError, ffi};
@@ -40,8 +40,8 @@ impl LayerNorm<'_> {
 
     /// The norm of `x + branch` in `kind`, and the sum in the kind of `x`. A branch is read in `kind`.
     ///
-    /// The gradients of weight, bias and scale are summed in an order that depends on the shape alone, not on the number of threads; a mask has none.
-    /// Autograd cannot go through backward a second time. On a GPU these are libtorch's own operations.
+    /// The gradients of weight, bias and scale are summed in an order that depends on the shape alone, not on the number of
+    /// threads; a mask has none. Autograd cannot go through backward a second time.
     ///
     /// # Errors
     /// As [`LayerNorm::forward`].
@@ -50,12 +50,6 @@ impl LayerNorm<'_> {
     }
 
     fn run(&self, x: &Tensor, branch: Option<Branch<'_>>, kind: Kind) -> Result<(Tensor, Tensor), KernelError> {
-        if x.device() != Device::Cpu {
-            let sum = branch.map_or_else(|| x.shallow_clone(), |branch| branch.added_to(x));
-            let width = x.size().last().copied().unwrap_or(1);
-            let y = sum.layer_norm([width], Some(self.weight), Some(self.bias), self.eps, true);
-            return Ok((y.to_kind(kind), sum));
-        }
         let pointer = |tensor: Option<&Tensor>| tensor.map_or(ptr::null(), |tensor| tensor.as_ptr().cast());
         let (mut y, mut sum) = (ptr::null_mut(), ptr::null_mut());
         // SAFETY: all pointers are null or those of live tensors, and both answers are written before null is answered.

@@ -7,9 +7,20 @@ use tch::{Kind, Tensor};
 
 const EPS: f64 = 1e-5;
 
-/// `(images, rows of each, columns)`: with and without whole vector registers, one that is cut into many blocks, empty ones.
-const SHAPES: [[usize; 3]; 8] =
-    [[1, 1, 1], [1, 3, 7], [2, 1, 16], [3, 5, 33], [2, 197, 64], [4, 130, 257], [0, 3, 8], [2, 0, 8]];
+/// `(images, rows of each, columns)`: with and without whole vector registers, some that are cut into many blocks, rows longer
+/// than a warp's of a GPU, empty ones.
+const SHAPES: [[usize; 3]; 10] = [
+    [1, 1, 1],
+    [1, 3, 7],
+    [2, 1, 16],
+    [3, 5, 33],
+    [2, 197, 64],
+    [4, 130, 257],
+    [2, 4, 1500],
+    [1, 2, 4001],
+    [0, 3, 8],
+    [2, 0, 8],
+];
 
 /// Kind of x and of the narrow side, and how far results may be from f64, relative to what was added up.
 const KINDS: [(Kind, Kind, f64); 4] = [
@@ -23,7 +34,7 @@ fn numbers(stream: u64, shape: &[usize], reach: f64, kind: Kind) -> Tensor {
     let mut rng = Key::root(11).child(stream).rng();
     let values: Vec<f64> = (0..shape.iter().product()).map(|_| (2.0 * rng.uniform() - 1.0) * reach).collect();
     let shape: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
-    Tensor::from_slice(&values).view(shape.as_slice()).to_kind(kind)
+    Tensor::from_slice(&values).view(shape.as_slice()).to_kind(kind).to_device(crate::device())
 }
 
 fn to_f64(tensor: &Tensor) -> Vec<f64> {
@@ -187,7 +198,7 @@ fn odd_numbers_stay_in_their_rows() {
         [1e-40, -1e-40, 2e-40, 0.0],
         [5.0, 5.0, 5.0, 5.0],
     ];
-    let x = Tensor::from_slice(&rows.concat()).view([5, 4]);
+    let x = Tensor::from_slice(&rows.concat()).view([5, 4]).to_device(crate::device());
     let (weight, bias) = (Tensor::ones([4], (Kind::Float, x.device())), Tensor::zeros([4], (Kind::Float, x.device())));
     let y = LayerNorm { weight: &weight, bias: &bias, eps: 1e-6 }.forward(&x, Kind::Float).expect("fits");
     let row = |index: i64| to_f64(&y.select(0, index));

@@ -4,7 +4,7 @@ use activations::{Activation, Table};
 use kernels::activation::{Correction, Fused, Scalar, Tabulated};
 use kernels::autograd::backward_from;
 use random::Key;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// Shapes with and without whole rows of vector registers, one that is cut into many blocks, and an empty one.
 const SHAPES: [&[i64]; 8] = [&[1], &[7], &[3, 5], &[2, 3, 17], &[1, 1031], &[33, 64], &[130, 257], &[0, 4]];
@@ -25,7 +25,12 @@ fn numbers(stream: u64, shape: &[i64], reach: f64, kind: Kind) -> Tensor {
     let mut rng = Key::root(7).child(stream).rng();
     let count: i64 = shape.iter().product();
     let values: Vec<f64> = (0..count).map(|_| (2.0 * rng.uniform() - 1.0) * reach).collect();
-    Tensor::from_slice(&values).view(shape).to_kind(kind)
+    place(&values, kind).view(shape)
+}
+
+/// Numbers where they are computed with.
+fn place(values: &[f64], kind: Kind) -> Tensor {
+    Tensor::from_slice(values).to_kind(kind).to_device(crate::device())
 }
 
 fn to_f64(tensor: &Tensor) -> Vec<f64> {
@@ -53,7 +58,7 @@ struct Case {
 impl Case {
     fn new(formula: Activation, shape: &[i64], kind: Kind, with_bias: bool) -> Case {
         let values = values(formula, kind);
-        let learned = |value: &f64| Tensor::from_slice(&[*value]).to_kind(parameter_kind(kind)).set_requires_grad(true);
+        let learned = |value: &f64| place(&[*value], parameter_kind(kind)).set_requires_grad(true);
         Case {
             x: numbers(1, shape, 5.0, kind).set_requires_grad(true),
             bias: with_bias
@@ -164,7 +169,7 @@ fn odd_numbers_are_those_of_the_catalogue() {
         for kind in [Kind::Double, Kind::Float] {
             let values = values(formula, kind);
             let constants: Vec<Scalar<'_>> = values.iter().map(|&value| Scalar::Constant(value)).collect();
-            let x = Tensor::from_slice(&odd).to_kind(kind).set_requires_grad(true);
+            let x = place(&odd, kind).set_requires_grad(true);
             let y = fused.forward(&x, None, &constants).expect("f32 or f64");
             y.sum(Kind::Double).backward();
             let (x, y, dx) = (to_f64(&x), to_f64(&y), to_f64(&x.grad()));
@@ -198,7 +203,7 @@ fn a_table_is_read_as_the_reference_reads_it() {
     for nodes in [2, 3, 65] {
         let table = table(nodes);
         for kind in [Kind::Double, Kind::Float, Kind::BFloat16, Kind::Half] {
-            let numbers_of_table = Tensor::from_slice(&Tabulated::numbers(&table)).to_kind(parameter_kind(kind));
+            let numbers_of_table = place(&Tabulated::numbers(&table), parameter_kind(kind));
             let tabulated = Tabulated::new(&numbers_of_table);
             // The place within a cell has the rounding of the place in the table.
             let tolerance = if kind == Kind::Float { 4e-6 } else { tolerance(kind) };
@@ -236,10 +241,10 @@ fn a_correction_is_added_and_its_epsilon_learns() {
     for base in Correction::BASES {
         let formula = base.formula();
         for kind in [Kind::Double, Kind::Float, Kind::BFloat16] {
-            let numbers_of_table = Tensor::from_slice(&Correction::numbers(&table)).to_kind(parameter_kind(kind));
+            let numbers_of_table = place(&Correction::numbers(&table), parameter_kind(kind));
             let correction = Correction::new(&numbers_of_table);
             let tolerance = if kind == Kind::Float { 4e-6 } else { tolerance(kind) };
-            let epsilon = Tensor::from_slice(&[-0.375]).to_kind(parameter_kind(kind)).set_requires_grad(true);
+            let epsilon = place(&[-0.375], parameter_kind(kind)).set_requires_grad(true);
             let x = numbers(1, &[33, 70], 5.0, kind).set_requires_grad(true);
             let bias = numbers(2, &[70], 1.0, parameter_kind(kind)).set_requires_grad(true);
             let above = numbers(3, &[33, 70], 1.0, kind);
@@ -279,8 +284,8 @@ fn beyond_a_correction_it_is_level_and_what_is_no_number_stays_none() {
     let table = level(&table(33));
     let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 3e37, -3e37, 1e-40, 3.99, -7.0];
     for kind in [Kind::Double, Kind::Float] {
-        let correction = Correction::new(&Tensor::from_slice(&Correction::numbers(&table)).to_kind(kind));
-        let x = Tensor::from_slice(&odd).to_kind(kind).set_requires_grad(true);
+        let correction = Correction::new(&place(&Correction::numbers(&table), kind));
+        let x = place(&odd, kind).set_requires_grad(true);
         let y = correction.forward(Fused::Relu, Scalar::Constant(0.5), &x, None).expect("f32 or f64");
         y.sum(Kind::Double).backward();
         let (y, dx) = (to_f64(&y), to_f64(&x.grad()));
@@ -300,8 +305,8 @@ fn beyond_a_table_it_goes_on_straight() {
     let flat = Table::new(-1.0, 1.0, vec![0.5, 1.0, 2.0], vec![0.0, 1.0, 2.0]).expect("a table");
     let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1.0, -1.0, 3e37, -3e37, 1e-40, 1.5, -7.0];
     for kind in [Kind::Double, Kind::Float] {
-        let tabulated = Tabulated::new(&Tensor::from_slice(&Tabulated::numbers(&flat)).to_kind(kind));
-        let x = Tensor::from_slice(&odd).to_kind(kind).set_requires_grad(true);
+        let tabulated = Tabulated::new(&place(&Tabulated::numbers(&flat), kind));
+        let x = place(&odd, kind).set_requires_grad(true);
         let y = tabulated.forward(&x, None).expect("f32 or f64");
         y.sum(Kind::Double).backward();
         let (x, y, dx) = (to_f64(&x), to_f64(&y), to_f64(&x.grad()));
@@ -320,6 +325,24 @@ fn a_strided_input_is_as_good() {
     let epsilon = Scalar::Constant(0.4);
     let [a, b] = [strided, dense].map(|x| Fused::CrRelu.forward(&x, None, &[epsilon]).expect("f32"));
     assert_eq!(a, b);
+}
+
+/// A view that begins at any element has the bits of its copy: accesses are narrower, and sums have the same order.
+#[test]
+fn a_view_that_begins_anywhere_is_as_good() {
+    for kind in [Kind::Double, Kind::Float, Kind::BFloat16, Kind::Half] {
+        let whole = numbers(1, &[1 + 70 * 64], 4.0, kind);
+        let view = whole.narrow(0, 1, 70 * 64).view([70, 64]);
+        let all = [&view, &view.copy()].map(|x| {
+            let epsilon = place(&[0.4], parameter_kind(kind)).set_requires_grad(true);
+            let bias = numbers(2, &[64], 1.0, parameter_kind(kind)).set_requires_grad(true);
+            let x = x.detach().set_requires_grad(true);
+            let y = Fused::CrGelu.forward(&x, Some(&bias), &[Scalar::Tensor(&epsilon)]).expect("shapes fit");
+            backward_from(&y, &numbers(3, &[70, 64], 1.0, kind)).expect("shapes fit");
+            [&y, &x.grad(), &bias.grad(), &epsilon.grad()].map(to_f64)
+        });
+        assert_eq!(all[0], all[1], "{kind:?}");
+    }
 }
 
 /// The same bits with any number of threads, and in a second run.
@@ -341,8 +364,8 @@ fn what_does_not_fit_is_an_error_in_words() {
     let whole = Tensor::from_slice(&[1i64, 2]);
     let error = Fused::Gelu.forward(&whole, None, &[]).expect_err("whole numbers have no slope");
     assert!(error.to_string().contains("gelu") && error.to_string().contains("bf16"), "{error}");
-    let x = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
-    let bias = Tensor::zeros([4], (Kind::Float, Device::Cpu));
+    let x = Tensor::zeros([2, 3], (Kind::Float, crate::device()));
+    let bias = Tensor::zeros([4], (Kind::Float, crate::device()));
     let error = Fused::Relu.forward(&x, Some(&bias), &[]).expect_err("four biases for three columns");
     assert!(error.to_string().contains("[4]") && error.to_string().contains("[2, 3]"), "{error}");
 }

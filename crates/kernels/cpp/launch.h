@@ -1,0 +1,30 @@
+// From operations on tensors to kernels on a GPU.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <initializer_list>
+#include <string>
+
+#include "cuda_table.h"
+
+namespace rectify {
+
+// Whether `x` is the business of kernels; an error where it is on a GPU and there are none.
+bool by_kernels(const at::Tensor& x);
+
+// Starts a kernel on the device of `on`, as CudaTable's `launch`.
+void launch(const at::Tensor& on, const char* file, const std::string& definitions, const char* name, Grid grid,
+            std::initializer_list<const void*> arguments);
+
+// The sums of the columns of `parts` (rows, columns), in `type`.
+at::Tensor sum_of_rows(const at::Tensor& parts, at::ScalarType type);
+
+// As kernels call a type.
+const char* name_of(at::ScalarType type);
+
+// Where the numbers of a tensor lie; null for one that is not there.
+const void* read(const at::Tensor& tensor);
+void* write(at::Tensor& tensor);
+
+}  // namespace rectify

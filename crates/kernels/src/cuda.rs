@@ -1,0 +1,224 @@
+//! The way to a GPU: loading what only a machine with one can load, its streams, graphs and pinned memory.
+//!
+//! Nothing here or in libtorch touches a GPU before [`load`]; kernels ([`crate::activation`], [`crate::norm`]) take tensors on one
+//! after it. No kernel has run on a GPU yet: tests run them thread by thread on a CPU, and compile them for GPUs.
+
+mod graph;
+mod sources;
+mod stream;
+mod table;
+
+use std::env;
+use std::ffi::{CStr, c_char, c_void};
+use std::path::{Path, PathBuf};
+use std::ptr;
+use std::sync::{Mutex, OnceLock};
+
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+use tch::Tensor;
+
+use crate::error::{check, taken};
+use crate::{KernelError, ffi};
+use table::{CudaTable, Source};
+
+pub use graph::Graph;
+pub use sources::SOURCES;
+pub use stream::SideStream;
+
+/// The half of libtorch that is for GPUs.
+const LIBTORCH: &str = "libtorch_cuda.so";
+/// Our own library over it.
+const OURS: &str = "librectify_cuda.so";
+/// Names the file of our library where it lies elsewhere.
+const VARIABLE: &str = "RECTIFY_CUDA_LIBRARY";
+
+static TABLE: OnceLock<&'static CudaTable> = OnceLock::new();
+
+/// Why there is no way to a GPU.
+#[derive(Debug, thiserror::Error)]
+pub enum CudaError {
+    /// A library is in none of the places where it may be.
+    #[error("{file} is not in {}: run `make build`, or name the file in {VARIABLE}", in_words(looked))]
+    Missing {
+        /// The library's name.
+        file: &'static str,
+        /// Where it was looked for.
+        looked: Vec<PathBuf>,
+    },
+    /// A library is there, and the loader does not take it.
+    #[error(
+        "{} cannot be loaded: {message}; on a machine with an NVIDIA GPU `make setup` brings all that it needs (RECTIFY_LIBTORCH=cuda \
+         asks for that where nvidia-smi shows no GPU)", file.display()
+    )]
+    Refused {
+        /// The library's file.
+        file: PathBuf,
+        /// The loader's words.
+        message: String,
+    },
+    /// It was loaded, and there is nothing that it could use.
+    #[error("{OURS} was loaded, and: {message}")]
+    Unusable {
+        /// What it said.
+        message: String,
+    },
+}
+
+fn in_words(places: &[PathBuf]) -> String {
+    let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+    places.join(" or ")
+}
+
+/// Loads libtorch's CUDA half from where libtorch itself was loaded, then our library over it, which lies beside the program, in
+/// the folder above, or where `RECTIFY_CUDA_LIBRARY` says. Does nothing when it was done before.
+///
+/// Comes before anything asks libtorch about CUDA: its answer, that there is none, would stay.
+///
+/// # Errors
+/// [`CudaError`] where a library is missing, cannot be loaded, or finds no GPU.
+pub fn load() -> Result<(), CudaError> {
+    static LOADING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = LOADING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if is_loaded() {
+        return Ok(());
+    }
+    open(&libtorch_folder().join(LIBTORCH))?;
+    let table = ours(open(&find_ours()?)?)?;
+    // SAFETY: the table is one of the same layout, and its library stays.
+    unsafe { use_table(ptr::from_ref(table).cast()) };
+    TABLE.set(table).unwrap_or_else(|_| unreachable!("set under the lock, once"));
+    Ok(())
+}
+
+/// Whether [`load`] succeeded.
+pub fn is_loaded() -> bool {
+    TABLE.get().is_some()
+}
+
+/// The stream that libtorch's operations on a device go to at present, in this thread: a `cudaStream_t`.
+///
+/// # Panics
+/// When CUDA is not loaded or there is no such device.
+pub fn current_stream(device: usize) -> *mut c_void {
+    let mut stream = ptr::null_mut();
+    // SAFETY: `stream` is written before null is answered.
+    let answer = unsafe { (table().current_stream)(number(device), &mut stream) };
+    check("the current stream", answer).expect("a device that is there");
+    stream
+}
+
+/// Waits until a device has done all that was asked of it.
+///
+/// # Errors
+/// What went wrong on it since it was last asked.
+///
+/// # Panics
+/// When CUDA is not loaded.
+pub fn synchronise(device: usize) -> Result<(), KernelError> {
+    // SAFETY: takes a number.
+    check("waiting for a GPU", unsafe { (table().synchronise)(number(device)) })
+}
+
+/// A copy of a tensor on the CPU in pinned memory: copies between it and a GPU can be under way while both work.
+///
+/// # Errors
+/// When the system pins no more memory.
+///
+/// # Panics
+/// When CUDA is not loaded.
+pub fn pinned(tensor: &Tensor) -> Result<Tensor, KernelError> {
+    let mut pinned = ptr::null_mut();
+    // SAFETY: the tensor lives, and `pinned` is written before null is answered.
+    check("pinned memory", unsafe { (table().pin)(tensor.as_ptr().cast(), &mut pinned) })?;
+    // SAFETY: made with `new`, as tch makes its own, and nobody else has it.
+    Ok(unsafe { Tensor::from_ptr(pinned.cast()) })
+}
+
+/// Makes kernels go by another table, which tests have.
+///
+/// # Safety
+/// It points to a `CudaTable` (cpp/cuda_table.h) that lives as long as the process.
+#[doc(hidden)]
+pub unsafe fn use_table(table: *const c_void) {
+    // SAFETY: the caller says so.
+    unsafe { ffi::rectify_use_cuda_table(table) }
+}
+
+fn table() -> &'static CudaTable {
+    TABLE.get().expect("kernels::cuda::load comes first")
+}
+
+/// A device as libtorch counts them.
+fn number(device: usize) -> i32 {
+    i32::try_from(device).expect("no machine has so many GPUs")
+}
+
+/// The folder that libtorch was loaded from.
+fn libtorch_folder() -> PathBuf {
+    // SAFETY: answers with null or a string of `strdup`.
+    let path = unsafe {
+        let path = ffi::rectify_libtorch_path();
+        if path.is_null() { String::new() } else { taken(path) }
+    };
+    Path::new(&path).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+fn find_ours() -> Result<PathBuf, CudaError> {
+    if let Some(file) = env::var_os(VARIABLE) {
+        return Ok(file.into());
+    }
+    let program = env::current_exe().unwrap_or_default();
+    let looked: Vec<PathBuf> = program.ancestors().skip(1).take(2).map(Path::to_path_buf).collect();
+    let found = looked.iter().map(|folder| folder.join(OURS)).find(|file| file.is_file());
+    found.ok_or(CudaError::Missing { file: OURS, looked })
+}
+
+/// Loads a library for good, its names known to those that come later.
+fn open(file: &Path) -> Result<&'static Library, CudaError> {
+    // SAFETY: what libtorch and our library do when they are loaded is register themselves.
+    let library = unsafe { Library::open(Some(file), RTLD_NOW | RTLD_GLOBAL) };
+    let library = library.map_err(|error| CudaError::Refused { file: file.to_owned(), message: error.to_string() })?;
+    // A library is closed when its handle is dropped, and this one never is.
+    Ok(Box::leak(Box::new(library)))
+}
+
+/// What our library offers, once it has the sources of the kernels.
+fn ours(library: &'static Library) -> Result<&'static CudaTable, CudaError> {
+    type Open = unsafe extern "C" fn(*const Source, usize, *mut *mut c_char) -> *const CudaTable;
+    let unusable = |message: String| CudaError::Unusable { message };
+    let mut message = ptr::null_mut();
+    // SAFETY: the function has that type, the sources stay, and so does the table with its library.
+    let table = unsafe {
+        let open = library.get::<Open>(b"rectify_cuda_open").map_err(|error| unusable(error.to_string()))?;
+        open(sources::all().as_ptr(), sources::all().len(), &mut message).as_ref()
+    };
+    table.ok_or_else(|| {
+        // SAFETY: without a table there is a message, a string of `strdup`.
+        unusable(unsafe { taken(message) })
+    })
+}
+
+/// A text of ours as C has it.
+fn c_text(text: &'static str) -> *const c_char {
+    CStr::from_bytes_with_nul(text.as_bytes()).expect("a text that ends with its only zero").as_ptr()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On a machine without a GPU: libtorch's CUDA half lacks libraries, or finds no device.
+    #[test]
+    fn without_a_gpu_the_error_says_what_to_do() {
+        if let Err(error) = load() {
+            let text = error.to_string();
+            assert!(text.contains(".so") && (text.contains("make ") || text.contains("GPU")), "{text}");
+            assert!(!is_loaded());
+        }
+    }
+
+    #[test]
+    fn libtorch_is_found_where_it_was_loaded_from() {
+        assert!(libtorch_folder().join("libtorch_cpu.so").is_file(), "{:?}", libtorch_folder());
+    }
+}
