@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-all lint fmt doc bench-loader bench-step bench-allreduce bench-link clean
+.PHONY: help setup build demo test test-all lint fmt doc bench-loader bench-step bench-allreduce bench-link gpu-bundle clean
 
 # rustup's folder first: setup may have just made it, and no shell has been told yet.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
@@ -57,6 +57,9 @@ bench-allreduce: build ## Compare two ranks with DistributedDataParallel over gl
 
 bench-link: build ## Measure how much communication two ranks on a slow link hide; needs root (ARGS="--cases … --rounds …")
 	bench/link.py $(ARGS)
+
+gpu-bundle: setup ## Make target/gpu-bundle, which checks and measures Rectify on a machine with a GPU (CIFAR=cifar10.tar.xz)
+	scripts/gpu/bundle.sh $(CIFAR)
 
 clean: ## Remove what was built (libtorch stays in the cache, runs and data where they are)
 	rm -rf target

@@ -46,6 +46,15 @@ CASES = {
 }
 
 
+# On a GPU (--device cuda), of one rank.
+GPU_CASES = {
+    "vit_tiny-bf16-cuda": Case("vit_tiny_patch16_224", 256, "bf16"),
+    "vit_tiny-bf16-cuda-gelu": Case("vit_tiny_patch16_224", 256, "bf16", "gelu"),
+    "deit_small-bf16-cuda": Case("deit_small_patch16_224", 256, "bf16"),
+    "swin_tiny-bf16-cuda": Case("swin_tiny_patch4_window7_224", 256, "bf16"),
+}
+
+
 class LeftOut(Exception):
     """Why a side has no figure."""
 
@@ -98,21 +107,21 @@ class Side:
 
 
 def command_of(who, case, arguments, folder, python):
-    words = ["--steps", str(arguments.steps)]
+    words, device = ["--steps", str(arguments.steps)], getattr(arguments, "device", "cpu")
     if who == "ours":
         config = folder / "case.toml"
         config.write_text(
             f'name = "bench"\n[data]\npath = "none"\n[model]\nname = "{case.model}"\nactivation = "{case.activation}"\n'
-            f'[train]\nbatch_size = {case.batch}\nprecision = "{case.precision}"\nthreads = {arguments.threads}\n'
+            f'[train]\nbatch_size = {case.batch}\nprecision = "{case.precision}"\nthreads = {arguments.threads}\ndevice = "{device}"\n'
             "[loss]\nsmoothing = 0.0\n"
         )
         return [str(arguments.program), "bench", str(config), "--each-line", *words]
     what = ["--model", case.model, "--batch", str(case.batch), "--precision", case.precision, "--activation", case.activation]
-    return [python, str(HERE / "step_peer.py"), who, *what, "--threads", str(arguments.threads), *words]
+    return [python, str(HERE / "step_peer.py"), who, "--device", device, *what, "--threads", str(arguments.threads), *words]
 
 
 def compare(name, arguments, python):
-    case = CASES[name]
+    case = {**CASES, **GPU_CASES}[name]
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
         sides = {
@@ -174,9 +183,9 @@ def write(lines, results):
             file.writelines(json.dumps(line) + "\n" for line in lines)
 
 
-def options(description, cases, bench, steps=4):
+def options(description, cases, bench, steps=4, parents=()):
     """The options that all of these benches have; a caller may add its own before they are parsed."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=description, parents=parents, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=steps, help="of each side in each round")
     parser.add_argument("--cases", type=names(cases), default=list(cases), help=f"of {', '.join(cases)}")
@@ -199,12 +208,16 @@ def names(known):
 
 
 def main():
-    parser = options(__doc__, CASES, "step")
+    device = argparse.ArgumentParser(add_help=False)
+    device.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda has cases of its own, with torch.compile in its mode max-autotune")
+    cases = GPU_CASES if device.parse_known_args()[0].device == "cuda" else CASES
+    parser = options(__doc__, cases, "step", parents=[device])
+    parser.add_argument("--python", help="the interpreter of the peers, where they are installed already")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--peers", type=names(PEERS), default=PEERS, help=f"of {', '.join(PEERS)}")
     arguments = parser.parse_args()
-    python = python_of_peers()
-    print(f"{arguments.threads} threads, {arguments.rounds} rounds of {arguments.steps} steps; peers: {', '.join(PACKAGES[:2])}")
+    python = arguments.python or python_of_peers()
+    print(f"{arguments.device}, {arguments.threads} threads, {arguments.rounds} rounds of {arguments.steps} steps; peers: {', '.join(PACKAGES[:2])}")
     print(f"load before: {os.getloadavg()[0]:.1f} (figures of a busy machine are for guidance only)")
     for name in arguments.cases:
         write(compare(name, arguments, python), arguments.results)

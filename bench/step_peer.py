@@ -27,7 +27,9 @@ class CRReLU(torch.nn.Module):
         return torch.relu(x) + self.epsilon * x * torch.exp(-x * x / 2)
 
 
-def peak_mib():
+def peak_mib(device):
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
 
@@ -59,6 +61,7 @@ def lines(rank, shared):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("how", choices=["eager", "compile", "ddp-gloo"])
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     for name in ("model", "precision", "activation"):
         parser.add_argument(f"--{name}", required=True)
     for name in ("batch", "threads", "steps"):
@@ -67,24 +70,28 @@ def main():
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     rank = join() if arguments.how == "ddp-gloo" else 0
-    model = timm.create_model(arguments.model)
+    device = arguments.device
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    torch.backends.cuda.matmul.allow_tf32 = False  # as ours
+    model = timm.create_model(arguments.model).to(device)
     if arguments.activation == "crrelu":
         for module in list(model.modules()):
             if isinstance(getattr(module, "act", None), torch.nn.GELU):
-                module.act = CRReLU()
+                module.act = CRReLU().to(device)
     if arguments.how == "ddp-gloo":
         model = torch.nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0.05)
-    images = torch.rand(arguments.batch, 3, 224, 224) * 4 - 2
-    labels = torch.arange(arguments.batch) % 1000
-    half = torch.autocast("cpu", torch.bfloat16, enabled=arguments.precision == "bf16")
+    images = (torch.rand(arguments.batch, 3, 224, 224) * 4 - 2).to(device)
+    labels = (torch.arange(arguments.batch) % 1000).to(device)
+    half = torch.autocast(device, torch.bfloat16, enabled=arguments.precision == "bf16")
 
     def loss_of(images):
         with half:
             logits = model(images)
         return torch.nn.functional.cross_entropy(logits.float(), labels)
 
-    loss_of = torch.compile(loss_of) if arguments.how == "compile" else loss_of
+    if arguments.how == "compile":
+        loss_of = torch.compile(loss_of, mode="max-autotune" if device == "cuda" else None)
 
     def step():
         optimizer.zero_grad(set_to_none=True)
@@ -94,14 +101,16 @@ def main():
     for _ in range(3):
         step()
     for _ in lines(rank, arguments.how == "ddp-gloo"):
+        wait()
         faults, begun = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.perf_counter()
         for _ in range(arguments.steps):
             step()
+        wait()
         seconds = time.perf_counter() - begun
         faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
         figures = {
             "images_per_second": arguments.steps * arguments.batch / seconds,
-            "peak_memory_mib": peak_mib(),
+            "peak_memory_mib": peak_mib(device),
             "page_faults_per_step": faults / arguments.steps,
         }
         if rank == 0:

@@ -37,8 +37,17 @@ fn main() {
     }
     let mut build = cpp();
     build.include(&include).include(include.join("torch/csrc/api/include")).flag("-fopenmp").warnings(false);
-const FILES: [&str; 9] =
-        ["activation", "activation_cuda", "allocator", "autograd", "launch", "norm", "norm_cuda", "optimizer", "recompute"];
+    const FILES: [&str; 9] = [
+        "activation",
+        "activation_cuda",
+        "allocator",
+        "autograd",
+        "launch",
+        "norm",
+        "norm_cuda",
+        "optimizer",
+        "recompute",
+    ];
     for file in FILES {
         build.file(Path::new("cpp").join(file).with_extension("cpp"));
     }

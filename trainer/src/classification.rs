@@ -94,10 +94,11 @@ impl Task for Classification {
 
     fn loss(&self, model: &Model, batch: &ImageBatch<'_>) -> Tensor {
         let masks = masks::draw(self.seed, model, batch.samples);
-        let size = batch.images.size()[3] as u32;
+        let images = batch.images.to_device(model.parameters().device());
+        let size = images.size()[3] as u32;
         let mixes = self.mixing.as_ref().map(|mixing| mixing.plan(batch.samples, size));
-        let mixed = mixes.as_ref().map(|mixes| mix_images(&batch.images, mixes));
-        let images = mixed.as_ref().unwrap_or(&batch.images);
+        let mixed = mixes.as_ref().map(|mixes| mix_images(&images, mixes));
+        let images = mixed.as_ref().unwrap_or(&images);
         let Output { logits, distilled } = model.forward(images, Mode::Train { masks: &masks });
         let (labels, mixes) = (batch.labels, mixes.as_deref());
         let Some(teacher) = &self.teacher else {
@@ -112,7 +113,8 @@ impl Task for Classification {
     }
 
     fn score(&self, model: &Model, batch: &ImageBatch<'_>) -> Accuracy {
-        Accuracy::of(&model.forward(&batch.images, Mode::Evaluate).logits, batch.labels)
+        let images = batch.images.to_device(model.parameters().device());
+        Accuracy::of(&model.forward(&images, Mode::Evaluate).logits, batch.labels)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use collectives::{Communicator, Phase};
 use dataloader::{LoaderSpec, LoaderStats, Source, with_batches};
 use models::Model;
-use tch::no_grad;
+use tch::{Device, no_grad};
 
 use crate::classification::{Accuracy, Classification, ImageBatch};
 use crate::failure::Failure;
@@ -124,7 +124,8 @@ pub fn for_each_batch(
     stats: &LoaderStats,
     mut work: impl FnMut(&ImageBatch<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let memory = (0..MEMORIES).map(|_| ImageMemory::new(spec.micro_batch, image_size)).collect();
+    let memory =
+        (0..MEMORIES).map(|_| ImageMemory::new(spec.micro_batch, image_size, Device::Cpu)).collect::<Result<_, _>>()?;
     with_batches(source, spec, memory, stats, |batches| {
         while let Some(lease) = batches.next()? {
             let images = lease.images(lease.len(), lease.size());

@@ -2,6 +2,7 @@
 
 use collectives::Buffer;
 use dataloader::BatchMemory;
+use kernels::KernelError;
 use tch::{Device, Kind, Tensor};
 
 /// Images of one micro-batch, f32 on the CPU, seen by the loader as bytes: `(N, 3, H, W)` from the beginning of the memory.
@@ -10,9 +11,13 @@ pub struct ImageMemory {
 }
 
 impl ImageMemory {
-    /// Memory for `batch` images of at most `size` × `size` pixels.
-    pub fn new(batch: usize, size: usize) -> ImageMemory {
-        ImageMemory { values: Tensor::zeros([(batch * 3 * size * size) as i64], (Kind::Float, Device::Cpu)) }
+    /// Memory for `batch` images of at most `size` × `size` pixels, from which `device` reads by itself.
+    ///
+    /// # Errors
+    /// When the system pins no more memory for a GPU.
+    pub fn new(batch: usize, size: usize, device: Device) -> Result<ImageMemory, KernelError> {
+        let values = Tensor::zeros([(batch * 3 * size * size) as i64], (Kind::Float, Device::Cpu));
+        Ok(ImageMemory { values: if device.is_cuda() { kernels::cuda::pinned(&values)? } else { values } })
     }
 
     /// The first `len` images of `size` × `size` pixels, `(len, 3, H, W)`: a view, to be dropped before the memory goes
@@ -43,14 +48,21 @@ pub fn floats(tensor: &mut Tensor) -> &mut [f32] {
     unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<f32>(), tensor.numel()) }
 }
 
-/// The numbers of a contiguous f32 tensor on the CPU, for an exchange with other ranks.
+/// The numbers of a contiguous f32 tensor, for an exchange with other ranks. Those on a GPU are written and read on its current stream.
 ///
 /// Between the start of the exchange and its end nobody may read or write them: that is what the callers' order of work sees
 /// to, as gradients are written before an exchange starts and read when it has been waited for.
 ///
 /// # Panics
-/// As [`floats`].
+/// When the tensor is of another kind or not contiguous.
 pub fn lend(tensor: &Tensor) -> Buffer {
+    if let Device::Cuda(index) = tensor.device() {
+        assert!(tensor.kind() == Kind::Float && tensor.is_contiguous());
+        let stream = kernels::cuda::current_stream(index);
+        // SAFETY: as below; the model keeps the memory for the run, libtorch its streams for the process, and what reads the numbers
+        // next does so on this stream.
+        return unsafe { Buffer::on_device(tensor.data_ptr() as u64, tensor.numel(), stream) };
+    }
     let mut tensor = tensor.shallow_clone();
     let numbers = floats(&mut tensor);
     // SAFETY: the numbers are valid for as long as the tensor's memory is, which the caller's model keeps for the run, and nobody

@@ -22,9 +22,11 @@ use world::{Exit, World};
 use crate::beginning::{begin_from, told};
 use crate::classification::Classification;
 use crate::data_parallel::{Exchanges, Sharding, Slice};
+use crate::device::{self, Placement};
 use crate::ema::Ema;
 use crate::evaluation::Evaluation;
 use crate::failure::Failure;
+use crate::feed::Feed;
 use crate::footprint::highest_peak_mib;
 use crate::loss::Loss;
 use crate::loss_scale::LossScale;
@@ -68,7 +70,9 @@ pub fn train(
     communicator: &Arc<dyn Communicator>,
     stop: &StopFlag,
 ) -> Result<Ending, Failure> {
-    let (ranks, communicator) = (communicator, &**communicator);
+    let Placement { device, notice } = device::choose(config.train.device, world)?;
+    let ranks = &device::join(communicator, device, &config.parallel)?;
+    let communicator = &**ranks;
     let folder = RunFolder::new(options.run_dir.as_deref(), &config.name);
     communicator.all_equal(Phase::new("config check"), config.to_toml().as_bytes())?;
     let threads = use_threads(&config, world);
@@ -78,7 +82,7 @@ pub fn train(
     let aside = prepare_folder(&folder, &plan, &options.resume, communicator)?;
     logging::begin(&folder.log(communicator.rank())).map_err(|error| Failure::new(Exit::Retry, error))?;
 
-    let mut state = initial_state(&plan, ranks)?;
+    let mut state = initial_state(&plan, ranks, device)?;
     let chosen = resume(&options.resume, &folder.checkpoints(), &mut state, communicator)?;
     let begun_from = begin(&plan, &state, &chosen, communicator)?;
     communicator.all_equal(Phase::new("parameter check"), state.model.parameters().hash().as_bytes())?;
@@ -86,15 +90,15 @@ pub fn train(
     let (recorder, endpoint) = sinks(&plan, options, world, communicator, &folder, &state)?;
     let telemetry = Telemetry::new(recorder, &stats);
     introduce(&telemetry, &plan, &chosen, aside, threads);
-    if let Some(words) = begun_from {
-        telemetry.notice(&words);
+    for words in begun_from.iter().chain(&notice) {
+        telemetry.notice(words);
     }
 
     let task = Classification {
         seed: plan.config.seed,
         loss: Loss::configured(&plan.config.loss),
         mixing: Mixing::configured(&plan.config),
-        teacher: load_teacher(&plan, communicator)?,
+        teacher: load_teacher(&plan, communicator, device)?,
     };
     let image_size = plan.model.image_size;
     let validation_stats = LoaderStats::new();
@@ -111,8 +115,11 @@ pub fn train(
     };
     let spec = loading::training_spec(&plan, communicator, &folder, state.step)?;
     let largest = plan.config.augment.largest_size(image_size);
-    let memory = (0..loading::memories(&plan)).map(|_| ImageMemory::new(plan.micro_batch, largest)).collect();
-    let ending = with_batches(&*dataset.train, &spec, memory, &stats, |batches| training.run(&mut state, batches))??;
+    let memory = (0..loading::memories(&plan)).map(|_| ImageMemory::new(plan.micro_batch, largest, device));
+    let memory = memory.collect::<Result<_, _>>()?;
+    let ending = with_batches(&*dataset.train, &spec, memory, &stats, |batches| {
+        training.run(&mut state, &mut Feed::new(batches, device)?)
+    })??;
 
     let Training { saving, telemetry, evaluation, .. } = training;
     saving.finish(&telemetry);
@@ -177,9 +184,13 @@ pub(crate) fn use_threads(config: &plan::Config, world: &World) -> usize {
     threads
 }
 
-pub(crate) fn initial_state(plan: &Plan, communicator: &Arc<dyn Communicator>) -> Result<TrainState, Failure> {
+pub(crate) fn initial_state(
+    plan: &Plan,
+    communicator: &Arc<dyn Communicator>,
+    device: Device,
+) -> Result<TrainState, Failure> {
     let key = Key::root(plan.config.seed).child(Purpose::Init as u64);
-    let model = Model::new(&plan.model, &plan.config.optimizer, key, Device::Cpu)?.with_products_in(products(plan));
+    let model = Model::new(&plan.model, &plan.config.optimizer, key, device)?.with_products_in(products(plan));
     let model = if plan.config.train.recompute { model.recomputed() } else { model };
     let parameters = model.parameters();
     let sharding = plan.config.parallel.shard_optimizer.then(|| {
@@ -204,8 +215,12 @@ pub(crate) fn products(plan: &Plan) -> Kind {
 }
 
 /// Loads the teacher on every rank, and checks that it is the same on all.
-pub(crate) fn load_teacher(plan: &Plan, communicator: &dyn Communicator) -> Result<Option<Teacher>, Failure> {
-    let teacher = Teacher::load(plan)?;
+pub(crate) fn load_teacher(
+    plan: &Plan,
+    communicator: &dyn Communicator,
+    device: Device,
+) -> Result<Option<Teacher>, Failure> {
+    let teacher = Teacher::load(plan, device)?;
     if let Some(teacher) = &teacher {
         communicator.all_equal(Phase::new("teacher check"), teacher.model().parameters().hash().as_bytes())?;
     }

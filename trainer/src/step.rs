@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use collectives::Communicator;
-use dataloader::{Batches, DataError};
 use metrics::{Phase as Time, StepClock};
 use models::Parameters;
 use plan::Plan;
 use plan::config::Bad;
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 use crate::classification::{Classification, ImageBatch};
 use crate::data_parallel::{Averaging, Exchanges};
@@ -16,7 +15,6 @@ use crate::divergence::Divergence;
 use crate::failure::Failure;
 use crate::gradients::{Clip, norm};
 use crate::loss_scale::{Verdict, scaled};
-use crate::memory::ImageMemory;
 use crate::skipped::{correction, counted, scale_gradients};
 use crate::state::TrainState;
 use crate::task::Task;
@@ -28,13 +26,13 @@ pub trait MicroBatches {
     /// # Errors
     /// When there is none.
     fn next<T>(&mut self, work: impl FnOnce(&ImageBatch<'_>) -> T) -> Result<T, Failure>;
-}
 
-impl MicroBatches for Batches<'_, ImageMemory> {
-    fn next<T>(&mut self, work: impl FnOnce(&ImageBatch<'_>) -> T) -> Result<T, Failure> {
-        let lease = Batches::next(self)?.ok_or(DataError::Stopped)?;
-        let images = lease.images(lease.len(), lease.size());
-        Ok(work(&ImageBatch { images, labels: lease.labels(), samples: lease.samples() }))
+    /// Begins to bring the one after, while the device works; where there is nothing to begin, does nothing.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn prepare(&mut self) -> Result<(), Failure> {
+        Ok(())
     }
 }
 
@@ -68,7 +66,7 @@ impl<'a> Step<'a> {
             task,
             averaging: Averaging::new(communicator, parameters, exchanges)?,
             clip: Clip::configured(&plan.config.optimizer),
-            divergence: Divergence::new(Device::Cpu),
+            divergence: Divergence::new(parameters.device()),
         })
     }
 
@@ -102,6 +100,8 @@ impl<'a> Step<'a> {
             })?;
             loss_of_step += loss;
             images_counted += images;
+            clock.enter(Time::DataWait);
+            batches.prepare()?;
         }
         clock.enter(Time::AllReduce);
         self.averaging.finish()?;

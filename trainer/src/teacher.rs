@@ -21,17 +21,17 @@ pub struct Teacher {
 }
 
 impl Teacher {
-    /// The teacher of a plan, with its weights; `None` where it has none.
+    /// The teacher of a plan on `device`, with its weights; `None` where it has none.
     ///
     /// # Errors
     /// [`Exit::Config`] when its weights cannot be read or are those of another model.
-    pub fn load(plan: &Plan) -> Result<Option<Teacher>, Failure> {
+    pub fn load(plan: &Plan, device: Device) -> Result<Option<Teacher>, Failure> {
         let config = &plan.config.distillation;
         let (Some(distillation), Some(spec)) = (Distillation::configured(config), &plan.teacher) else {
             return Ok(None);
         };
         let file = config.weights.as_deref().unwrap_or_default();
-        Ok(Some(Teacher { model: load_teacher(spec, Path::new(file))?, distillation }))
+        Ok(Some(Teacher { model: load_teacher(spec, Path::new(file), device)?, distillation }))
     }
 
     /// A teacher with the weights that `model` has.
@@ -51,10 +51,10 @@ impl Teacher {
 }
 
 /// The model of `spec` with the weights of a safetensors file.
-fn load_teacher(spec: &ModelSpec, file: &Path) -> Result<Model, Failure> {
+fn load_teacher(spec: &ModelSpec, file: &Path, device: Device) -> Result<Model, Failure> {
     let load = || -> anyhow::Result<Model> {
         let bytes = std::fs::read(file)?;
-        let model = Model::empty(spec, DecayRule::All, Device::Cpu, Kind::Float)?;
+        let model = Model::empty(spec, DecayRule::All, device, Kind::Float)?;
         let report = model.load_pretrained(&Weights::parse(&bytes)?.tensors)?;
         anyhow::ensure!(report.is_exact(), "it does not hold just the weights of this model: {report}");
         Ok(model)

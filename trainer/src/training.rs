@@ -1,7 +1,6 @@
 //! The training loop.
 
 use collectives::{Communicator, Pending, Phase, Reduction};
-use dataloader::Batches;
 use metrics::Phase as Time;
 use plan::Plan;
 
@@ -10,7 +9,7 @@ use crate::classification::Classification;
 use crate::data_parallel::average_buffers;
 use crate::evaluation::{Evaluated, Evaluation};
 use crate::failure::Failure;
-use crate::memory::ImageMemory;
+use crate::feed::Feed;
 use crate::saving::Saving;
 use crate::state::TrainState;
 use crate::step::Step;
@@ -52,7 +51,7 @@ impl Training<'_> {
     /// # Errors
     /// [`world::Exit::Data`] when the loader gives up, [`world::Exit::Retry`] when a rank is lost,
     /// [`world::Exit::Diverged`] when gradients are not finite.
-    pub fn run(&mut self, state: &mut TrainState, batches: &mut Batches<'_, ImageMemory>) -> Result<Ending, Failure> {
+    pub fn run(&mut self, state: &mut TrainState, batches: &mut Feed<'_, '_>) -> Result<Ending, Failure> {
         for step in state.step..self.plan.total_steps {
             let vote = self.vote_to_stop(step);
             self.step.take(state, batches, self.plan.learning_rate(step), &mut self.telemetry.clock)?;

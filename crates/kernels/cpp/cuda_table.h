@@ -34,10 +34,17 @@ struct CudaTable {
   void (*stream_free)(void* side);
   // Makes `side` the current stream of this thread; it first waits for what was asked of the one before, which `outer` becomes.
   char* (*stream_enter)(void* side, void** outer);
+  // The same, but it waits for nothing: what is done there is beside all else.
+  char* (*stream_enter_beside)(void* side, void** outer);
   // Makes `outer` the current stream again, and frees it.
   char* (*stream_leave)(void* outer);
   // The current stream of this thread waits for what was asked of `side`.
   char* (*stream_wait)(void* side);
+  // The host waits for all that was asked of `side`.
+  char* (*stream_synchronise)(void* side);
+  // The memory of `tensor`, of whatever stream it was taken for, is not given to others before the current stream of this thread
+  // has done what was asked of it until now.
+  char* (*tensor_is_used)(const at::Tensor* tensor);
   // The memory of `tensor` is not given to others before `side` has done what was asked of it until now.
   char* (*stream_uses)(void* side, const at::Tensor* tensor);
 

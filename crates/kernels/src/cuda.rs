@@ -23,7 +23,7 @@ use table::{CudaTable, Source};
 
 pub use graph::Graph;
 pub use sources::SOURCES;
-pub use stream::SideStream;
+pub use stream::{SideStream, is_used_here};
 
 /// The half of libtorch that is for GPUs.
 const LIBTORCH: &str = "libtorch_cuda.so";
@@ -154,7 +154,7 @@ fn number(device: usize) -> i32 {
 }
 
 /// The folder that libtorch was loaded from.
-fn libtorch_folder() -> PathBuf {
+pub fn libtorch_folder() -> PathBuf {
     // SAFETY: answers with null or a string of `strdup`.
     let path = unsafe {
         let path = ffi::rectify_libtorch_path();

@@ -163,6 +163,11 @@ impl Parameters {
         &self.groups
     }
 
+    /// Where all values are.
+    pub fn device(&self) -> Device {
+        self.groups[0].values.device()
+    }
+
     /// The kind of all values.
     pub fn kind(&self) -> Kind {
         self.groups[0].values.kind()

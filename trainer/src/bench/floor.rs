@@ -19,7 +19,7 @@ pub struct Floor {
 impl Floor {
     /// Does the products of the blocks of a micro-batch, in `kind`, on this rank. Where the model is not made of linear maps,
     /// one of a thousand rows, inputs and outputs stands for all.
-    pub fn measure(plan: &Plan, kind: Kind) -> Floor {
+    pub fn measure(plan: &Plan, kind: Kind, device: Device) -> Floor {
         let mut products = plan.model.architecture.family().products(plan.model.shape());
         let batch = if products.is_empty() { 1 } else { plan.micro_batch };
         if products.is_empty() {
@@ -29,7 +29,7 @@ impl Floor {
         for Product { rows, inputs, outputs, times } in products {
             let rows = (rows * batch) as i64;
             let [inputs, outputs] = [inputs as i64, outputs as i64];
-            let took = no_grad(|| three_products(rows, inputs, outputs, kind));
+            let took = no_grad(|| three_products([rows, inputs, outputs], kind, device));
             operations += times as f64 * 6.0 * (rows * inputs * outputs) as f64;
             seconds += times as f64 * took;
         }
@@ -37,17 +37,26 @@ impl Floor {
     }
 }
 
+/// Waits until a GPU has done what was asked of it.
+fn wait(device: Device) {
+    if let Device::Cuda(index) = device {
+        kernels::cuda::synchronise(index).expect("a device that works");
+    }
+}
+
 /// The median seconds of `x·Wᵀ` and of the gradients of x and of W.
-fn three_products(rows: i64, inputs: i64, outputs: i64, kind: Kind) -> f64 {
+fn three_products([rows, inputs, outputs]: [i64; 3], kind: Kind, device: Device) -> f64 {
     let noise = |shape: [i64; 2]| {
-        let values = Tensor::arange(shape[0] * shape[1], (Kind::Float, Device::Cpu));
+        let values = Tensor::arange(shape[0] * shape[1], (Kind::Float, device));
         (values * 0.37).sin().view(shape).to_kind(kind)
     };
     let [x, weight, gradient] = [[rows, inputs], [outputs, inputs], [rows, outputs]].map(noise);
     let mut times = Vec::with_capacity(ROUNDS);
     for round in 0..=ROUNDS {
+        wait(device);
         let begun = Instant::now();
         drop([x.linear::<&Tensor>(&weight, None), gradient.matmul(&weight), gradient.tr().matmul(&x)]);
+        wait(device);
         if round > 0 {
             times.push(begun.elapsed().as_secs_f64());
         }

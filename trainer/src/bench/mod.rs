@@ -18,6 +18,7 @@ use tch::{Device, Kind, Tensor};
 use world::World;
 
 use crate::classification::{Classification, ImageBatch};
+use crate::device::{self, Placement};
 use crate::failure::Failure;
 use crate::footprint::{highest_peak_mib, page_faults};
 use crate::loss::Loss;
@@ -50,21 +51,24 @@ pub fn measure(
 ) -> Result<(), Failure> {
     let threads = use_threads(&plan.config, world);
     kernels::memory::keep();
-    let mut state = initial_state(plan, communicator)?;
+    let Placement { device, notice } = device::choose(plan.config.train.device, world)?;
+    notice.iter().for_each(|words| eprintln!("{words}"));
+    let communicator = &device::join(communicator, device, &plan.config.parallel)?;
+    let mut state = initial_state(plan, communicator, device)?;
     let task = Classification {
         seed: plan.config.seed,
         loss: Loss::configured(&plan.config.loss),
         mixing: Mixing::configured(&plan.config),
-        teacher: load_teacher(plan, &**communicator)?,
+        teacher: load_teacher(plan, &**communicator, device)?,
     };
     let mut step = Step::new(plan, communicator, &task, state.model.parameters())?;
-    let mut images = MadeImages::new(plan, communicator.rank());
+    let mut images = MadeImages::new(plan, communicator.rank(), device);
     let mut round = |steps| take_steps(plan, &**communicator, &mut step, &mut state, &mut images, steps);
     round(length.warmup_steps)?;
     loop {
         let Round { steps, seconds, page_faults } = round(length.steps)?;
         let peak_memory_mib = highest_peak_mib(&**communicator)?;
-        let floor = Floor::measure(plan, products(plan));
+        let floor = Floor::measure(plan, products(plan), device);
         let measured = Report::new(plan, threads, &steps, seconds, page_faults, peak_memory_mib, floor);
         let mut go_on = vec![u8::from(communicator.rank() == 0 && report(measured))];
         communicator.broadcast(Phase::new("another round"), &mut go_on, 0)?;
@@ -114,13 +118,13 @@ struct MadeImages {
 }
 
 impl MadeImages {
-    fn new(plan: &Plan, rank: usize) -> MadeImages {
+    fn new(plan: &Plan, rank: usize, device: Device) -> MadeImages {
         let (count, side) = (plan.micro_batch, plan.model.image_size);
         let mut rng = Key::root(plan.config.seed).child(Purpose::Init as u64).child(rank as u64).rng();
         let values: Vec<f32> = (0..count * 3 * side * side).map(|_| (4.0 * rng.uniform() - 2.0) as f32).collect();
         let shape = [count as i64, 3, side as i64, side as i64];
         MadeImages {
-            images: Tensor::from_slice(&values).view(shape).to_kind(Kind::Float).to_device(Device::Cpu),
+            images: Tensor::from_slice(&values).view(shape).to_kind(Kind::Float).to_device(device),
             labels: (0..count).map(|image| (image % plan.facts.num_classes) as i64).collect(),
             samples: (0..count as u64).map(|position| SampleKey { epoch: 0, position, sample: position }).collect(),
         }

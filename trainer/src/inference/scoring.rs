@@ -3,7 +3,7 @@
 use collectives::Communicator;
 use dataloader::{EvaluationSet, LoaderSpec, LoaderStats, SKIPPED};
 use models::{Mode, Model};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::classification::{Accuracy, ImageBatch};
 use crate::evaluation::sum_of_scores;
@@ -32,7 +32,10 @@ pub fn score(
 ) -> Result<Scored, Failure> {
     let shut = set.chosen_from.as_ref().map(|open| shut_out(open, set.images.classes().len()));
     let of_batch = |batch: &ImageBatch<'_>| {
-        let mut logits = model.forward(&batch.images, Mode::Evaluate).logits.to_kind(Kind::Float);
+        let mut logits = {
+            let images = batch.images.to_device(model.parameters().device());
+            model.forward(&images, Mode::Evaluate).logits.to_kind(Kind::Float).to_device(Device::Cpu)
+        };
         if let Some(shut) = &shut {
             logits += shut;
         }
@@ -74,10 +77,8 @@ fn accepting(logits: &Tensor, batch: &ImageBatch<'_>, accepted: &[Vec<u32>]) -> 
 
 #[cfg(test)]
 mod tests {
-    use dataloader::SampleKey;
-    use tch::Device;
-
     use super::*;
+    use dataloader::SampleKey;
 
     /// Logits whose best answers are the columns named, best first.
     fn answers(rows: &[[i64; 3]]) -> Tensor {

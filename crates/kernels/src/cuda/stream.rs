@@ -48,6 +48,29 @@ impl SideStream {
         work()
     }
 
+    /// The same, but waits for nothing: `work` goes on beside all that was asked of other streams before. Memory that it takes is for
+    /// this stream: see [`is_used_here`].
+    ///
+    /// # Panics
+    /// When the device has failed.
+    pub fn run_beside<T>(&self, work: impl FnOnce() -> T) -> T {
+        let mut outer = ptr::null_mut();
+        // SAFETY: as in `run`.
+        let answer = unsafe { (table().stream_enter_beside)(self.side, &mut outer) };
+        check("a stream", answer).expect("a device that works");
+        let _back = Outer(outer);
+        work()
+    }
+
+    /// The host waits for all that was asked of this stream.
+    ///
+    /// # Errors
+    /// What went wrong on the device.
+    pub fn synchronise(&self) -> Result<(), KernelError> {
+        // SAFETY: the stream lives.
+        check("waiting for a stream", unsafe { (table().stream_synchronise)(self.side) })
+    }
+
     /// Lets the current stream of this thread wait for all that was asked of this one; the host goes on.
     ///
     /// # Panics
@@ -66,6 +89,17 @@ impl SideStream {
         let answer = unsafe { (table().stream_uses)(self.side, tensor.as_ptr().cast()) };
         check("a stream", answer).expect("a tensor on a GPU");
     }
+}
+
+/// Says that the current stream of this thread works on `tensor`, whose memory was taken for another: it is not used again before
+/// that is done.
+///
+/// # Panics
+/// When the tensor is not on a GPU.
+pub fn is_used_here(tensor: &Tensor) {
+    // SAFETY: the tensor lives.
+    let answer = unsafe { (table().tensor_is_used)(tensor.as_ptr().cast()) };
+    check("a stream", answer).expect("a tensor on a GPU");
 }
 
 impl Drop for SideStream {

@@ -15,6 +15,18 @@ choice! {
     }
 }
 
+choice! {
+    /// What computes the steps.
+    pub enum Device {
+        /// A GPU where the machine has NVIDIA's driver, otherwise the CPU.
+        Auto = "auto",
+        /// The CPU.
+        Cpu = "cpu",
+        /// A GPU for each rank, or the run ends with an error.
+        Cuda = "cuda",
+    }
+}
+
 section! {
     /// `[train]`: batches and threads.
     pub struct Train {
@@ -22,6 +34,8 @@ section! {
         batch_size: usize = 1024, Kind::Whole { min: 1, max: 1 << 24 };
         /// Micro-batches into which each rank splits its share of a step, to save memory.
         accumulation: usize = 1, Kind::Whole { min: 1, max: 65536 };
+        /// What computes the steps; each rank of a machine takes a GPU of its own.
+        device: Device = Device::Auto, Kind::OneOf { what: "a device", names: Device::names };
         /// In which numbers a step is computed.
         precision: Precision = Precision::F32, Kind::OneOf { what: "a precision", names: Precision::names };
         /// Compute the blocks of a transformer once more in the backward pass, in place of keeping what they computed (activation

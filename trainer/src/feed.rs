@@ -1,0 +1,85 @@
+//! From the loader's memory to the device: the next micro-batch travels while the device computes with this one.
+
+use dataloader::{Batches, DataError, Lease};
+use kernels::cuda::{SideStream, is_used_here};
+use tch::{Device, Tensor};
+
+use crate::classification::ImageBatch;
+use crate::failure::Failure;
+use crate::memory::ImageMemory;
+use crate::step::MicroBatches;
+
+/// The micro-batches of this rank on its device.
+pub struct Feed<'a, 'b> {
+    batches: &'a mut Batches<'b, ImageMemory>,
+    to: Destination,
+}
+
+enum Destination {
+    /// Images are used where the loader left them.
+    Host,
+    Device {
+        device: Device,
+        stream: SideStream,
+        /// What travels, or has arrived and is not used yet.
+        next: Option<Travelling>,
+    },
+}
+
+struct Travelling {
+    images: Tensor,
+    /// The memory that is read meanwhile: it must not go back to the loader before the copy is done.
+    lease: Lease<ImageMemory>,
+}
+
+impl<'a, 'b> Feed<'a, 'b> {
+    /// Hands out `batches` on `device`.
+    ///
+    /// # Errors
+    /// When the device gives no stream.
+    pub fn new(batches: &'a mut Batches<'b, ImageMemory>, device: Device) -> Result<Feed<'a, 'b>, Failure> {
+        let to = match device {
+            Device::Cuda(index) => Destination::Device { device, stream: SideStream::new(index)?, next: None },
+            _ => Destination::Host,
+        };
+        Ok(Feed { batches, to })
+    }
+}
+
+impl MicroBatches for Feed<'_, '_> {
+    fn next<T>(&mut self, work: impl FnOnce(&ImageBatch<'_>) -> T) -> Result<T, Failure> {
+        let Destination::Device { stream, next, .. } = &mut self.to else {
+            let lease = take(self.batches)?;
+            let images = lease.images(lease.len(), lease.size());
+            return Ok(work(&ImageBatch { images, labels: lease.labels(), samples: lease.samples() }));
+        };
+        if next.is_none() {
+            self.prepare()?;
+            return self.next(work);
+        }
+        let Travelling { images, lease } = next.take().expect("it was just prepared");
+        // The device waits for the copy, the host does not; the memory goes back when the copy is surely done, below.
+        stream.wait_for();
+        is_used_here(&images);
+        let done = work(&ImageBatch { images, labels: lease.labels(), samples: lease.samples() });
+        stream.synchronise()?;
+        drop(lease);
+        Ok(done)
+    }
+
+    fn prepare(&mut self) -> Result<(), Failure> {
+        let Destination::Device { device, stream, next } = &mut self.to else { return Ok(()) };
+        if next.is_some() {
+            return Ok(());
+        }
+        let lease = take(self.batches)?;
+        let images = lease.images(lease.len(), lease.size());
+        let images = stream.run_beside(|| images.internal_to_copy((images.kind(), *device), true));
+        *next = Some(Travelling { images, lease });
+        Ok(())
+    }
+}
+
+fn take(batches: &mut Batches<'_, ImageMemory>) -> Result<Lease<ImageMemory>, Failure> {
+    Ok(batches.next()?.ok_or(DataError::Stopped)?)
+}
