@@ -20,15 +20,15 @@ help: ## Say what can be asked for
 setup: ## Install what building and testing need (system packages, Rust, libtorch); quick where all is there
 	@scripts/setup.sh
 
-build: setup ## Build the binaries into target/release
-	cargo build $(CARGO_FLAGS) --workspace --bins
+build: setup ## Build the binaries and the library for GPUs into target/release
+	cargo build $(CARGO_FLAGS) --workspace --lib --bins
 
 demo: build ## Set up, then train a small vision transformer on handwritten digits with two ranks (ARGS="--set …")
 	@[ -d data/digits/train ] || target/release/rectify-data sample data/digits
 	target/release/rectify train configs/demo.toml --nproc 2 $(ARGS)
 
 test: setup lint ## Run the style checks and every test
-	cargo build $(CARGO_FLAGS) --workspace --bins
+	cargo build $(CARGO_FLAGS) --workspace --lib --bins
 	cargo test $(CARGO_FLAGS) --workspace
 
 test-all: export RECTIFY_ALL_TESTS = 1

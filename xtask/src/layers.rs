@@ -32,6 +32,7 @@ pub const CRATES: &[Place] = &[
     Place { name: "resample", folder: "crates/resample", layer: 0, never: LIBTORCH_OR_MPI },
     Place { name: "world", folder: "crates/world", layer: 0, never: LIBTORCH_OR_MPI },
     Place { name: "dataloader", folder: "dataloader", layer: 2, never: LIBTORCH_OR_MPI },
+    Place { name: "cuda", folder: "crates/cuda", layer: 1, never: LIBTORCH_OR_MPI },
     Place { name: "kernels", folder: "crates/kernels", layer: 1, never: &["mpi", "mpi-sys"] },
     Place { name: "eafo", folder: "crates/eafo", layer: 1, never: LIBTORCH_OR_MPI },
     Place { name: "plan", folder: "crates/plan", layer: 1, never: LIBTORCH_OR_MPI },

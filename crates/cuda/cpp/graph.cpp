@@ -1,0 +1,78 @@
+// CUDA graphs: libtorch's own, with their own pool of memory, captured on a stream beside the main one.
+
+#include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDAEvent.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include <memory>
+
+#include "border.h"
+#include "parts.h"
+
+namespace rectify {
+namespace {
+
+using c10::cuda::CUDAStream;
+
+struct Captured {
+  explicit Captured(int device)
+      : outer(c10::cuda::getCurrentCUDAStream(device)), side(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device)) {}
+
+  ~Captured() {
+    try {
+      end();
+    } catch (const std::exception&) {  // the capture was given up: nobody asks why
+    }
+  }
+
+  // Other threads (loading, saving) may go on with the device meanwhile, hence the mode.
+  void begin() {
+    c10::cuda::CUDAEvent event;
+    event.record(outer);
+    event.block(side);
+    c10::cuda::setCurrentCUDAStream(side);
+    capturing = true;
+    graph.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+  }
+
+  // The outer stream is the current one again, whatever becomes of the capture.
+  void end() {
+    if (!capturing) return;
+    capturing = false;
+    struct Back {
+      CUDAStream to;
+      ~Back() { c10::cuda::setCurrentCUDAStream(to); }
+    } back{outer};
+    graph.capture_end();
+  }
+
+  at::cuda::CUDAGraph graph;
+  CUDAStream outer, side;
+  bool capturing = false;
+};
+
+}  // namespace
+
+char* graph_begin(int device, void** graph) {
+  RECTIFY_GUARD({
+    c10::cuda::CUDAGuard guard(device);
+    auto captured = std::make_unique<Captured>(device);
+    captured->begin();
+    *graph = captured.release();
+  })
+}
+
+char* graph_end(void* graph) { RECTIFY_GUARD({ ((Captured*)graph)->end(); }) }
+
+char* graph_replay(void* graph) {
+  RECTIFY_GUARD({
+    Captured& captured = *(Captured*)graph;
+    c10::cuda::CUDAGuard guard(captured.side.device_index());
+    captured.graph.replay();
+  })
+}
+
+void graph_free(void* graph) { delete (Captured*)graph; }
+
+}  // namespace rectify

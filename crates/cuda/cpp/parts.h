@@ -1,0 +1,28 @@
+// The functions of the table; cuda_table.h says what each does.
+#pragma once
+
+#include "cuda_table.h"
+
+namespace rectify {
+
+// The sources that kernels are compiled from, which stay.
+void set_sources(const Source* sources, size_t count);
+char* launch(int device, const Kernel* kernel, const Grid* grid, void** arguments);
+
+char* current_stream(int device, void** stream);
+char* synchronise(int device);
+char* pin(const at::Tensor* tensor, at::Tensor** pinned);
+
+char* stream_new(int device, void** side);
+void stream_free(void* side);
+char* stream_enter(void* side, void** outer);
+char* stream_leave(void* outer);
+char* stream_wait(void* side);
+char* stream_uses(void* side, const at::Tensor* tensor);
+
+char* graph_begin(int device, void** graph);
+char* graph_end(void* graph);
+char* graph_replay(void* graph);
+void graph_free(void* graph);
+
+}  // namespace rectify
