@@ -21,7 +21,7 @@ constexpr int CHUNK = 256;
 #define APART __attribute__((noinline))
 
 // The same at `length` ≤ CHUNK numbers.
-template <class T> APART void look_up(const T* x, int length, const T* table, T* values, T* slopes) {
+template <class T> inline void look_up(const T* x, int length, const T* table, T* values, T* slopes) {
   for (int i = 0; i < length; ++i) look_up(x[i], table, values[i], slopes[i]);
 }
 
