@@ -16,8 +16,11 @@ char* pin(const at::Tensor* tensor, at::Tensor** pinned);
 char* stream_new(int device, void** side);
 void stream_free(void* side);
 char* stream_enter(void* side, void** outer);
+char* stream_enter_beside(void* side, void** outer);
 char* stream_leave(void* outer);
 char* stream_wait(void* side);
+char* stream_synchronise(void* side);
+char* tensor_is_used(const at::Tensor* tensor);
 char* stream_uses(void* side, const at::Tensor* tensor);
 
 char* graph_begin(int device, void** graph);

@@ -23,6 +23,11 @@ void let_wait(const CUDAStream& later, const CUDAStream& earlier) {
 
 CUDAStream current(const CUDAStream& side) { return c10::cuda::getCurrentCUDAStream(side.device_index()); }
 
+void enter(const CUDAStream& inner, void** outer) {
+  *outer = new CUDAStream(current(inner));
+  c10::cuda::setCurrentCUDAStream(inner);
+}
+
 }  // namespace
 
 char* current_stream(int device, void** stream) { RECTIFY_GUARD({ *stream = c10::cuda::getCurrentCUDAStream(device).stream(); }) }
@@ -45,12 +50,12 @@ void stream_free(void* side) { delete (CUDAStream*)side; }
 char* stream_enter(void* side, void** outer) {
   RECTIFY_GUARD({
     const CUDAStream& inner = *(CUDAStream*)side;
-    CUDAStream before = current(inner);
-    let_wait(inner, before);
-    c10::cuda::setCurrentCUDAStream(inner);
-    *outer = new CUDAStream(before);
+    let_wait(inner, current(inner));
+    enter(inner, outer);
   })
 }
+
+char* stream_enter_beside(void* side, void** outer) { RECTIFY_GUARD({ enter(*(CUDAStream*)side, outer); }) }
 
 char* stream_leave(void* outer) {
   RECTIFY_GUARD({
@@ -65,6 +70,12 @@ char* stream_wait(void* side) {
     const CUDAStream& earlier = *(CUDAStream*)side;
     let_wait(current(earlier), earlier);
   })
+}
+
+char* stream_synchronise(void* side) { RECTIFY_GUARD({ ((CUDAStream*)side)->synchronize(); }) }
+
+char* tensor_is_used(const at::Tensor* tensor) {
+  RECTIFY_GUARD({ tensor->record_stream(c10::cuda::getCurrentCUDAStream(tensor->device().index()).unwrap()); })
 }
 
 char* stream_uses(void* side, const at::Tensor* tensor) { RECTIFY_GUARD({ tensor->record_stream(((CUDAStream*)side)->unwrap()); }) }

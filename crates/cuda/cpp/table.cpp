@@ -10,8 +10,27 @@
 namespace rectify {
 namespace {
 
-const CudaTable table = {/*on_host=*/false, launch,      current_stream, synchronise, pin,         stream_new,   stream_free, stream_enter,
-                         stream_leave,      stream_wait, stream_uses,    graph_begin, graph_end,   graph_replay, graph_free};
+const CudaTable table = [] {
+  CudaTable all = {};
+  all.launch = launch;
+  all.current_stream = current_stream;
+  all.synchronise = synchronise;
+  all.pin = pin;
+  all.stream_new = stream_new;
+  all.stream_free = stream_free;
+  all.stream_enter = stream_enter;
+  all.stream_enter_beside = stream_enter_beside;
+  all.stream_leave = stream_leave;
+  all.stream_wait = stream_wait;
+  all.stream_synchronise = stream_synchronise;
+  all.tensor_is_used = tensor_is_used;
+  all.stream_uses = stream_uses;
+  all.graph_begin = graph_begin;
+  all.graph_end = graph_end;
+  all.graph_replay = graph_replay;
+  all.graph_free = graph_free;
+  return all;
+}();
 
 char* begin(const Source* sources, size_t count) {
   RECTIFY_GUARD({
