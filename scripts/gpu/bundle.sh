@@ -9,12 +9,14 @@ cifar=${1:-}
 release=target/release
 [ -z "$cifar" ] || [ -f "$cifar" ] || { echo "error: there is no $cifar; CIFAR names a tar of CIFAR-10 as JPEG folders" >&2; exit 1; }
 
-# Without MPI: the machine may have none.
-cargo build --release --locked -p trainer -p launcher -p cuda -p dataloader --no-default-features --features collectives/nccl --lib --bins
-tests() { cargo test --release --locked -p "$1" --no-default-features --features collectives/nccl --test "$2" --no-run --message-format json |
-  sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1; }
-fused=$(tests kernels fused)
-nccl=$(tests trainer nccl)
+# The trainer goes without MPI, which the machine may not have; afterwards that of `make build` lies in its place again.
+build() { cargo build --release --locked --workspace --lib --bins; }
+build
+trap build EXIT
+tests() { cargo test --release --locked "$@" --no-run --message-format json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1; }
+fused=$(tests -p kernels --test fused)
+nccl=$(tests -p trainer --no-default-features --features nccl --test nccl)
+cargo build --release --locked -p trainer --no-default-features --features nccl --bins
 
 rm -rf "$bundle"
 mkdir -p "$bundle/programs/release" "$bundle/bench" "$bundle/configs"

@@ -7,7 +7,7 @@ use models::{Model, Report, Weights};
 use world::Exit;
 
 use crate::checkpoint::{Kept, load_weights, locate};
-use crate::failure::Failure;
+use crate::failure::{Failure, agreed};
 
 /// Puts the weights at `path` (a file, or the folder of a checkpoint or a run on rank 0's machine) into the model on every
 /// rank, as far as they fit.
@@ -15,19 +15,13 @@ use crate::failure::Failure;
 /// # Errors
 /// [`Exit::Config`] when the file cannot be read, or its tensors have other shapes than the model.
 pub fn begin_from(path: &Path, model: &Model, communicator: &dyn Communicator) -> Result<Report, Failure> {
-    let refused = |why: String| Failure::because(Exit::Config, format!("model.init_from = {path:?}: {why}"));
-    let read = if communicator.rank() == 0 { read(path) } else { Ok(Vec::new()) };
-    // A failure of rank 0 must reach the others, who wait for its bytes: no file of weights is empty.
-    let (mut bytes, failed) = read.map_or_else(|why| (Vec::new(), Some(why)), |bytes| (bytes, None));
+    let refused = |why: String| format!("model.init_from = {path:?}: {why}");
+    let read = if communicator.rank() == 0 { read(path).map_err(refused) } else { Ok(Vec::new()) };
+    let mut bytes = agreed(read, communicator, Phase::new("whether there are first weights"))?;
     communicator.broadcast(Phase::new("first weights"), &mut bytes, 0)?;
-    if let Some(why) = failed {
-        return Err(refused(why));
-    }
-    if bytes.is_empty() {
-        return Err(refused("rank 0 found nothing in it; its log says why".to_owned()));
-    }
-    let weights = Weights::parse(&bytes).map_err(|error| refused(error.to_string()))?;
-    model.load_pretrained(&weights.tensors).map_err(|error| refused(error.to_string()))
+    let failed = |why: String| Failure::because(Exit::Config, refused(why));
+    let weights = Weights::parse(&bytes).map_err(|error| failed(error.to_string()))?;
+    model.load_pretrained(&weights.tensors).map_err(|error| failed(error.to_string()))
 }
 
 /// The bytes of a file of weights; of a run's folder those of its best checkpoint, else its newest.

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use collectives::{Communicator, Phase};
 use serde::Serialize;
 use world::Exit;
 
@@ -24,6 +25,21 @@ impl Failure {
     /// A failure told by a sentence.
     pub fn because(exit: Exit, message: impl Into<String>) -> Failure {
         Failure { exit, error: anyhow::Error::msg(message.into()) }
+    }
+}
+
+/// What rank 0 came to, on all ranks: where it failed, all learn its reason, so that whichever is heard first tells it. The others
+/// hand in something that stands for its result.
+///
+/// # Errors
+/// [`Exit::Config`] with rank 0's reason, or a rank is lost.
+pub fn agreed<T>(of_rank_0: Result<T, String>, communicator: &dyn Communicator, phase: Phase) -> Result<T, Failure> {
+    let mut reason = of_rank_0.as_ref().err().cloned().unwrap_or_default().into_bytes();
+    communicator.broadcast(phase, &mut reason, 0)?;
+    match of_rank_0 {
+        Ok(found) if reason.is_empty() => Ok(found),
+        Ok(_) => Err(Failure::because(Exit::Config, String::from_utf8_lossy(&reason))),
+        Err(why) => Err(Failure::because(Exit::Config, why)),
     }
 }
 

@@ -5,12 +5,14 @@ use models::{Dropout, Masks, Model};
 use random::Purpose;
 use tch::Tensor;
 
+use crate::memory::sent;
+
 /// Draws what `model` leaves out for the samples of one micro-batch.
 pub fn draw(seed: u64, model: &Model, samples: &[SampleKey]) -> Masks {
     let device = model.parameters().device();
     Masks {
-        drop_path: drop_path(seed, model.drop_path_rates(), samples).map(|mask| mask.to_device(device)),
-        dropout: model.dropout().map(|dropout| features(seed, &dropout, samples).to_device(device)),
+        drop_path: drop_path(seed, model.drop_path_rates(), samples).map(|mask| sent(mask, device)),
+        dropout: model.dropout().map(|dropout| sent(features(seed, &dropout, samples), device)),
     }
 }
 

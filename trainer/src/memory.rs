@@ -37,6 +37,19 @@ impl BatchMemory for ImageMemory {
     }
 }
 
+/// What a host has made, on `device`. A GPU copies it when its turn comes, and nobody waits for that.
+///
+/// # Panics
+/// When the system pins no more memory.
+pub fn sent(made: Tensor, device: Device) -> Tensor {
+    if !device.is_cuda() {
+        return made.to_device(device);
+    }
+    // libtorch keeps pinned memory until the copy is done.
+    let pinned = kernels::cuda::pinned(&made).expect("pinned memory for a few numbers");
+    pinned.internal_to_copy((pinned.kind(), device), true)
+}
+
 /// The numbers of a contiguous f32 tensor on the CPU, in place.
 ///
 /// # Panics

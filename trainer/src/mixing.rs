@@ -4,6 +4,7 @@ use dataloader::{Blend, CropBox, Mix};
 use tch::Tensor;
 
 use crate::loss::Targets;
+use crate::memory::sent;
 
 /// The images `(N, 3, H, W)` mixed as `mixes` says, one entry an image, as timm's `Mixup`; `images` stay as they are.
 ///
@@ -14,7 +15,7 @@ pub fn mix_images(images: &Tensor, mixes: &[Mix]) -> Tensor {
     if mixes.iter().all(|mix| mix.blend == Blend::Alone) {
         return images.shallow_clone();
     }
-    let partners = images.index_select(0, &partners(mixes).to_device(images.device())); // (N, 3, H, W)
+    let partners = images.index_select(0, &sent(partners(mixes), images.device())); // (N, 3, H, W)
     let own = column(mixes.iter().map(|mix| if mix.blend == Blend::Whole { mix.weight } else { 1.0 }), images);
     let own = own.view([-1, 1, 1, 1]);
     let rest: Tensor = 1.0 - &own;
@@ -76,7 +77,7 @@ fn partners(mixes: &[Mix]) -> Tensor {
 /// Numbers as a vector of the kind and on the device of `like`.
 fn column(values: impl Iterator<Item = f64>, like: &Tensor) -> Tensor {
     let values: Vec<f64> = values.collect();
-    Tensor::from_slice(&values).to_kind(like.kind()).to_device(like.device())
+    sent(Tensor::from_slice(&values).to_kind(like.kind()), like.device())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use models::from_safetensors;
 use world::Exit;
 
 use crate::checkpoint::{Loaded, load, newest_good, set_aside_after};
-use crate::failure::Failure;
+use crate::failure::{Failure, agreed};
 use crate::state::TrainState;
 
 /// Where a run begins.
@@ -55,20 +55,10 @@ pub fn resume(
 ) -> Result<Chosen, Failure> {
     let mut notices = Vec::new();
     let found = if communicator.rank() == 0 { choose(resume, folder, state, &mut notices) } else { Ok(None) };
-    // A failure of rank 0 must reach the others, who wait for its checkpoint.
-    let (loaded, failed) = match found {
-        Ok(loaded) => (loaded, None),
-        Err(failure) => (None, Some(failure)),
-    };
-    let mut header = vec![u8::from(failed.is_some()), u8::from(loaded.is_some())];
+    let loaded = agreed(found, communicator, Phase::new("checkpoint choice"))?;
+    let mut header = vec![u8::from(loaded.is_some())];
     communicator.broadcast(Phase::new("checkpoint choice"), &mut header, 0)?;
-    if let Some(failure) = failed {
-        return Err(failure);
-    }
-    if header[0] == 1 {
-        return Err(Failure::because(Exit::Config, "rank 0 could not use the checkpoint; its log says why"));
-    }
-    if header[1] == 0 {
+    if header == [0] {
         return Ok(Chosen { origin: None, notices });
     }
     let loaded = share(loaded, communicator)?;
@@ -83,7 +73,7 @@ fn choose(
     folder: &Path,
     state: &mut TrainState,
     notices: &mut Vec<String>,
-) -> Result<Option<Loaded>, Failure> {
+) -> Result<Option<Loaded>, String> {
     let found = match resume {
         Resume::None => return Ok(None),
         Resume::Auto => {
@@ -92,17 +82,14 @@ fn choose(
             found
         }
         Resume::From(path) => {
-            let fail = |why: String| {
-                Failure::because(Exit::Config, format!("cannot go on from checkpoint {}: {why}", path.display()))
-            };
+            let fail = |why: String| format!("cannot go on from checkpoint {}: {why}", path.display());
             let loaded = load(path).map_err(|error| fail(error.to_string()))?;
             restore(state, &loaded).map_err(fail)?;
             Some(loaded)
         }
     };
-    let aside = set_aside_after(folder, found.as_ref().map(|loaded| loaded.state.step)).map_err(|error| {
-        Failure::because(Exit::Config, format!("cannot set checkpoints in {} aside: {error}", folder.display()))
-    })?;
+    let aside = set_aside_after(folder, found.as_ref().map(|loaded| loaded.state.step))
+        .map_err(|error| format!("cannot set checkpoints in {} aside: {error}", folder.display()))?;
     if let Some(aside) = aside {
         notices.push(format!("later checkpoints, from which this run does not go on, are kept in {}", aside.display()));
     }

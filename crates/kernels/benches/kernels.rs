@@ -7,11 +7,16 @@ use std::time::Instant;
 use activations::Activation;
 use kernels::activation::{Fused, Scalar};
 use kernels::autograd::backward_from;
+use kernels::norm::{Branch, LayerNorm};
+use kernels::optimizer::Buffers;
 use random::Key;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, Reduction, Tensor, no_grad};
 
 /// Tokens of 32 images and the width of the MLP of ViT-S: 39 MB in f32, out of cache.
 const SHAPE: [i64; 2] = [6304, 1536];
+/// Of DeiT-S.
+const PARAMETERS: usize = 22_050_664;
+const FLOOR: &str = "copy (the floor: 1 read, 1 write)";
 
 fn main() {
     let rounds = std::env::args().skip(1).find_map(|word| word.parse().ok()).unwrap_or(21);
@@ -28,13 +33,21 @@ fn main() {
         }
         kernels::memory::keep();
     }
+    for kind in [Kind::Float, Kind::BFloat16] {
+        println!("\nsum of a branch and LayerNorm, products in {kind:?}, kept memory");
+        of_norms(kind, rounds);
+    }
+    println!("\nwhat follows backward, on {PARAMETERS} parameters (DeiT-S), kept memory");
+    of_updates(rounds);
+    println!("\ncross-entropy with smoothing, 256 × 1000, forward and backward");
+    of_losses(rounds);
 }
 
-/// Something to time: does forward and backward once.
-struct Contestant {
-    name: String,
-    run: Box<dyn Fn()>,
-}
+/// Something to time, under its name.
+type Contestant<'a> = (String, Work<'a>);
+type Work<'a> = Box<dyn Fn() + 'a>;
+/// A stream and a branch to what is normalised and their sum.
+type SumAndNorm = Box<dyn Fn(&Tensor, &Tensor) -> (Tensor, Tensor)>;
 
 fn of_activations(kind: Kind, rounds: usize) {
     let x = numbers(1, kind);
@@ -48,14 +61,11 @@ fn of_activations(kind: Kind, rounds: usize) {
             let leaf = x.detach().set_requires_grad(true);
             backward_from(&forward(&leaf), &above).expect("shapes fit");
         });
-        Contestant { name: name.to_owned(), run }
+        (name.to_owned(), run as Box<dyn Fn()>)
     };
     let mut contestants = Vec::new();
     let source = x.shallow_clone();
-    contestants.push(Contestant {
-        name: "copy (the floor: 1 read, 1 write)".to_owned(),
-        run: Box::new(move || drop(source.copy())),
-    });
+    contestants.push((FLOOR.to_owned(), Box::new(move || drop(source.copy())) as Box<dyn Fn()>));
     contestants.push(pass("relu, libtorch", Box::new(|x| x.relu())));
     contestants.push(pass("gelu, libtorch", Box::new(|x| x.gelu("none"))));
     let composed = epsilon.shallow_clone();
@@ -87,6 +97,175 @@ fn of_activations(kind: Kind, rounds: usize) {
     compare(&contestants, rounds);
 }
 
+/// The residual stream in f32, the branch and the norm's output in `kind`.
+fn of_norms(kind: Kind, rounds: usize) {
+    let (x, values, above) = (numbers(1, Kind::Float), numbers(2, kind), numbers(3, kind));
+    let passed = numbers(4, Kind::Float);
+    let [weight, bias] =
+        [1.0, 0.0].map(|start| Tensor::full([SHAPE[1]], start, (Kind::Float, Device::Cpu)).set_requires_grad(true));
+    let pass = |name: &str, forward: SumAndNorm| {
+        let [x, values, above, passed] = [&x, &values, &above, &passed].map(Tensor::shallow_clone);
+        let run = Box::new(move || {
+            let leaves = [&x, &values].map(|tensor| tensor.detach().set_requires_grad(true));
+            let (normed, sum) = forward(&leaves[0], &leaves[1]);
+            // Both outputs are read, as in a block.
+            let read = (normed * &above).sum(Kind::Float) + (sum * &passed).sum(Kind::Float);
+            read.backward();
+        });
+        (name.to_owned(), run as Box<dyn Fn()>)
+    };
+    let source = x.shallow_clone();
+    let mut contestants = vec![(FLOOR.to_owned(), Box::new(move || drop(source.copy())) as Box<dyn Fn()>)];
+    let [own_weight, own_bias] = [&weight, &bias].map(Tensor::shallow_clone);
+    contestants.push(pass(
+        "sum, layer_norm, cast, libtorch",
+        Box::new(move |x, values| {
+            let sum = x + values.to_kind(Kind::Float);
+            (sum.layer_norm([SHAPE[1]], Some(&own_weight), Some(&own_bias), 1e-6, false).to_kind(kind), sum)
+        }),
+    ));
+    contestants.push(pass(
+        "sum and norm, fused",
+        Box::new(move |x, values| {
+            let norm = LayerNorm { weight: &weight, bias: &bias, eps: 1e-6 };
+            norm.forward_sum(x, Branch { values, scale: None, mask: None }, kind).expect("fits")
+        }),
+    ));
+    compare(&contestants, rounds);
+}
+
+/// Optimisers, the moving average and the norm of gradients over flat buffers: as they are used, and composed.
+fn of_updates(rounds: usize) {
+    let flat = |stream: u64| {
+        let mut rng = Key::root(stream).rng();
+        let values: Vec<f32> = (0..PARAMETERS).map(|_| (2.0 * rng.uniform() - 1.0) as f32).collect();
+        Tensor::from_slice(&values)
+    };
+    let [values, grads, first] = [1, 2, 3].map(flat);
+    let second = flat(4).square();
+    // As in a model: matrices of a few hundred thousand numbers.
+    let tensors: Vec<_> = (0..PARAMETERS).step_by(1 << 18).map(|at| at..(at + (1 << 18)).min(PARAMETERS)).collect();
+    let on = |work: &dyn Fn(&mut Tensor, &Tensor, &mut Tensor, &mut Tensor)| {
+        let [mut values, grads, mut first, mut second] = [&values, &grads, &first, &second].map(Tensor::shallow_clone);
+        no_grad(|| work(&mut values, &grads, &mut first, &mut second));
+    };
+    let moments = |grads: &Tensor, first: &mut Tensor, second: &mut Tensor| {
+        let _ = first.lerp_(grads, 0.1);
+        let _ = second.g_mul_scalar_(0.99);
+        *second += grads.square() * 0.01;
+        &*first / (second.sqrt() / 0.5).g_add_scalar_(1e-8)
+    };
+    let adamw = kernels::optimizer::AdamW { rate: 1e-9, betas: [0.9, 0.99], weight_decay: 0.1, eps: 1e-8 };
+    let sgd = kernels::optimizer::Sgd { rate: 1e-9, momentum: 0.9, nesterov: true, weight_decay: 0.1 };
+    let lamb = kernels::optimizer::Lamb {
+        rate: 1e-9,
+        betas: [0.9, 0.99],
+        weight_decay: 0.1,
+        eps: 1e-8,
+        gradient_scale: 1.0,
+        adapts: true,
+    };
+    let on = &on;
+    let moments = &moments;
+    let all: Vec<(&str, Work<'_>)> = vec![
+        (FLOOR, Box::new(|| drop(values.copy()))),
+        (
+            "AdamW, composed",
+            Box::new(|| {
+                on(&|values, grads, first, second| {
+                    let _ = values.g_mul_scalar_(1.0 - 1e-10);
+                    *values -= moments(grads, first, second) * 1e-9;
+                });
+            }),
+        ),
+        (
+            "AdamW, libtorch's fused (ours)",
+            Box::new(|| {
+                on(&|values, grads, exp_avg, exp_avg_sq| {
+                    adamw.step(&Buffers { values, grads, exp_avg, exp_avg_sq }, 100).expect("fits");
+                });
+            }),
+        ),
+        (
+            "SGD, composed",
+            Box::new(|| {
+                on(&|values, grads, sum, _| {
+                    let update = grads + &*values * 0.1;
+                    let _ = sum.g_mul_scalar_(0.9);
+                    *sum += &update;
+                    *values -= (update + &*sum * 0.9) * 1e-9;
+                });
+            }),
+        ),
+        (
+            "SGD, libtorch's fused (ours)",
+            Box::new(|| on(&|values, grads, sum, _| sgd.step(values, grads, Some(sum)).expect("fits"))),
+        ),
+        (
+            "LAMB, composed",
+            Box::new(|| {
+                on(&|values, grads, first, second| {
+                    let mut update = moments(grads, first, second) + &*values * 0.1;
+                    for range in &tensors {
+                        let window = |flat: &Tensor| flat.narrow(0, range.start as i64, range.len() as i64);
+                        let mut part = window(&update);
+                        let ratio = window(values).norm() / part.norm();
+                        let _ = part.g_mul_(&ratio);
+                    }
+                    *values -= update.g_mul_scalar_(1e-9);
+                });
+            }),
+        ),
+        (
+            "LAMB, two passes (ours)",
+            Box::new(|| {
+                on(&|values, grads, exp_avg, exp_avg_sq| {
+                    lamb.step(&Buffers { values, grads, exp_avg, exp_avg_sq }, &tensors, 100).expect("fits");
+                });
+            }),
+        ),
+        (
+            "moving average, composed",
+            Box::new(|| {
+                on(&|values, _, average, _| {
+                    let _ = average.g_mul_scalar_(0.999);
+                    *average += &*values * 0.001;
+                });
+            }),
+        ),
+        (
+            "moving average, libtorch's lerp (ours)",
+            Box::new(|| on(&|values, _, average, _| drop(average.lerp_(values, 0.001)))),
+        ),
+        (
+            "norm of gradients, composed",
+            Box::new(|| on(&|_, grads, _, _| drop(grads.square().sum(Kind::Float).sqrt()))),
+        ),
+        ("norm of gradients, libtorch's norm (ours)", Box::new(|| on(&|_, grads, _, _| drop(grads.norm())))),
+    ];
+    compare(&named(all), rounds);
+}
+
+/// As it is used, which is libtorch's, and composed.
+fn of_losses(rounds: usize) {
+    let classes = 1000;
+    let logits = numbers(5, Kind::Float).flatten(0, -1).narrow(0, 0, 256 * classes).view([256, classes]);
+    let labels = Tensor::arange(256, (Kind::Int64, Device::Cpu));
+    let pass = |loss: &dyn Fn(&Tensor) -> Tensor| loss(&logits.detach().set_requires_grad(true)).backward();
+    let composed = |logits: &Tensor| {
+        let log = logits.log_softmax(-1, Kind::Float);
+        let own = log.gather(1, &labels.unsqueeze(1), false).mean(Kind::Float);
+        -(own * 0.9 + log.mean(Kind::Float) * 0.1)
+    };
+    let fused = |logits: &Tensor| logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.1);
+    let all: Vec<(&str, Work<'_>)> = vec![
+        (FLOOR, Box::new(|| drop(logits.copy()))),
+        ("composed", Box::new(|| pass(&composed))),
+        ("libtorch's (ours)", Box::new(|| pass(&fused))),
+    ];
+    compare(&named(all), rounds);
+}
+
 fn scalars(tensors: &[Tensor]) -> Vec<Scalar<'_>> {
     tensors.iter().map(Scalar::Tensor).collect()
 }
@@ -97,22 +276,26 @@ fn numbers(stream: u64, kind: Kind) -> Tensor {
     Tensor::from_slice(&values).view(SHAPE.as_slice()).to_kind(kind)
 }
 
-fn compare(contestants: &[Contestant], rounds: usize) {
+fn named<'a>(all: Vec<(&str, Work<'a>)>) -> Vec<Contestant<'a>> {
+    all.into_iter().map(|(name, run)| (name.to_owned(), run)).collect()
+}
+
+fn compare(contestants: &[Contestant<'_>], rounds: usize) {
     let mut times = vec![Vec::new(); contestants.len()];
     for round in 0..=rounds {
-        for (contestant, times) in contestants.iter().zip(&mut times) {
+        for ((_, run), times) in contestants.iter().zip(&mut times) {
             let begun = Instant::now();
-            (contestant.run)();
+            run();
             if round > 0 {
                 times.push(begun.elapsed().as_secs_f64() * 1e3);
             }
         }
     }
     let relu = times[1].clone();
-    println!("{:36} {:>8} {:>14}", "", "ms", "× relu's time");
-    for (contestant, times) in contestants.iter().zip(&times) {
+    println!("{:42} {:>8} {:>14}", "", "ms", "× the second's");
+    for ((name, _), times) in contestants.iter().zip(&times) {
         let ratio = median(times.iter().zip(&relu).map(|(own, relu)| own / relu));
-        println!("{:36} {:8.2} {ratio:14.2}", contestant.name, median(times.iter().copied()));
+        println!("{name:42} {:8.2} {ratio:14.2}", median(times.iter().copied()));
     }
 }
 

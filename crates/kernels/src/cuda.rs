@@ -194,7 +194,9 @@ fn ours(library: &'static Library) -> Result<&'static CudaTable, CudaError> {
     };
     table.ok_or_else(|| {
         // SAFETY: without a table there is a message, a string of `strdup`.
-        unusable(unsafe { taken(message) })
+        let message = unsafe { taken(message) };
+        // What follows the first line is where in libtorch it happened.
+        unusable(message.lines().next().unwrap_or_default().trim_end_matches('.').to_owned())
     })
 }
 

@@ -70,6 +70,33 @@ unsafe extern "C" {
     pub fn rectify_use_cuda_table(table: *const c_void);
     pub fn rectify_libtorch_path() -> *mut c_char;
 
+    pub fn rectify_sgd(
+        values: *const CTensor,
+        grads: *const CTensor,
+        sum: *const CTensor,
+        rate: f64,
+        momentum: f64,
+        nesterov: bool,
+        weight_decay: f64,
+    ) -> *mut c_char;
+
+    pub fn rectify_lamb(
+        values: *const CTensor,
+        grads: *const CTensor,
+        exp_avg: *const CTensor,
+        exp_avg_sq: *const CTensor,
+        ranges: *const i64,
+        count: usize,
+        step: u64,
+        rate: f64,
+        beta1: f64,
+        beta2: f64,
+        weight_decay: f64,
+        eps: f64,
+        gradient_scale: f64,
+        adapts: bool,
+    ) -> *mut c_char;
+
     pub fn rectify_keep_memory();
     pub fn rectify_kept_bytes() -> usize;
 }

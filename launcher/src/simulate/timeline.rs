@@ -28,7 +28,7 @@ impl Exchange {
 /// How many of `numbers` gradients are in each bucket of at most `bucket_numbers`.
 ///
 /// The trainer cuts buckets from the last layer on and never through a parameter, so they are smaller than they may be, and the one
-/// that is ready last is of any size. Equal ones stand for them here.
+/// that is ready last is of any size. Equal ones stand for them here, the small first one too.
 pub fn buckets(numbers: u64, bucket_numbers: u64) -> Vec<u64> {
     let count = numbers.div_ceil(bucket_numbers.max(1)).max(1);
     (0..count).map(|index| numbers / count + u64::from(index < numbers % count)).collect()

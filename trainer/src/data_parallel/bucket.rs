@@ -13,10 +13,14 @@ pub struct Bucket {
     pub parameters: Vec<usize>,
 }
 
+/// Elements of the first bucket, at most: 1 MiB of f32.
+const FIRST: usize = 1 << 18;
+
 /// The buckets of a model, of at most `most` elements but for a parameter that is larger by itself. They cover every group.
 ///
 /// The backward pass comes through a model from its end, so buckets are cut from the end of each group and come in the
-/// order in which they become full: the one first whose earliest parameter is the latest.
+/// order in which they become full: the one first whose earliest parameter is the latest. The first of each group is small, so that
+/// numbers travel almost from the beginning of the pass (PyTorch's DDP has one of 1 MiB, too).
 pub fn buckets(parameters: &Parameters, most: usize) -> Vec<Bucket> {
     let mut all = Vec::new();
     for (group, buffers) in parameters.groups().iter().enumerate() {
@@ -24,13 +28,14 @@ pub fn buckets(parameters: &Parameters, most: usize) -> Vec<Bucket> {
         let mut members: Vec<(usize, usize)> = members.map(|(place, one)| (one.range.start, place)).collect();
         members.sort_unstable();
         let (mut end, mut inside) = (buffers.values.numel(), Vec::new());
+        let mut most_of_this = most.min(FIRST);
         for (index, &(start, place)) in members.iter().enumerate().rev() {
             inside.push(place);
             // The stretch of the parameter before this one would make the bucket too large.
-            if index == 0 || end - members[index - 1].0 > most {
+            if index == 0 || end - members[index - 1].0 > most_of_this {
                 let slice = Slice { group, range: start..end };
                 all.push(Bucket { slice, parameters: std::mem::take(&mut inside) });
-                end = start;
+                (end, most_of_this) = (start, most);
             }
         }
     }
@@ -40,6 +45,10 @@ pub fn buckets(parameters: &Parameters, most: usize) -> Vec<Bucket> {
 
 #[cfg(test)]
 mod tests {
+    use models::Model;
+    use plan::config::DecayRule;
+    use tch::{Device, Kind};
+
     use super::*;
     use crate::small::model;
 
@@ -68,5 +77,19 @@ mod tests {
             assert!(last.is_sorted_by(|a, b| a > b), "{last:?}");
         }
         assert_eq!(buckets(parameters, usize::MAX).len(), parameters.groups().len());
+    }
+
+    #[test]
+    fn the_first_bucket_of_a_group_is_small() {
+        let spec = plan::models::find("vit_tiny_patch16_224").expect("a model of the table");
+        let model = Model::empty(&spec, DecayRule::Matrices, Device::Cpu, Kind::Float).expect("a model");
+        let buckets = buckets(model.parameters(), 1 << 20);
+        let lengths: Vec<usize> = buckets.iter().map(|bucket| bucket.slice.range.len()).collect();
+        // The classifier, and then as much as fits.
+        assert_eq!(buckets[0].parameters.len(), 1, "{lengths:?}");
+        assert!(
+            lengths[0] <= FIRST && lengths[1..].iter().filter(|&&length| length > 1 << 19).count() > 4,
+            "{lengths:?}"
+        );
     }
 }

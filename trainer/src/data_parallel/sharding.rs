@@ -55,6 +55,7 @@ impl Sharding {
         let squares = own.iter().map(|part| part.norm().to_kind(Kind::Double).square());
         let mut sum = [squares.map(|square| square.double_value(&[])).sum::<f64>()];
         self.communicator.all_reduce_sum_f64(Phase::of_step("gradient norm", step), &mut sum)?;
-        Ok(Tensor::from(sum[0].sqrt() as f32))
+        let norm = Tensor::from(sum[0].sqrt() as f32);
+        Ok(own.first().map_or_else(|| norm.shallow_clone(), |part| norm.to_device(part.device())))
     }
 }

@@ -8,6 +8,7 @@ use dataloader::{Mix, SKIPPED};
 use plan::config::LossName;
 use tch::{Reduction, Tensor};
 
+use crate::memory::sent;
 use crate::mixing::mixed_cross_entropy;
 use crate::skipped::counted;
 
@@ -54,7 +55,7 @@ impl Loss {
 
 /// As PyTorch's `cross_entropy` with smoothing; what is skipped counts in the divisor alone.
 fn cross_entropy(logits: &Tensor, labels: &[i64], smoothing: f64) -> Tensor {
-    let target = Tensor::from_slice(labels).to_device(logits.device());
+    let target = sent(Tensor::from_slice(labels), logits.device());
     let of = |reduction| logits.cross_entropy_loss::<Tensor>(&target, None, reduction, SKIPPED, smoothing);
     if counted(labels) == labels.len() {
         return of(Reduction::Mean);

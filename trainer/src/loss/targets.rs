@@ -3,6 +3,8 @@
 use dataloader::{Mix, SKIPPED};
 use tch::{Kind, Tensor};
 
+use crate::memory::sent;
+
 /// The classes of N images that may be mixed with their partners, and how much of each image they are.
 pub struct Targets {
     /// `(N, 2)` whole numbers: the own class and the partner's.
@@ -31,8 +33,8 @@ impl Targets {
         let counts = |&(label, share): &(i64, f64)| if label == SKIPPED { 0.0 } else { share };
         let shares: Vec<f64> = pairs.iter().map(counts).collect();
         Targets {
-            classes: Tensor::from_slice(&classes).view([-1, 2]).to_device(logits.device()),
-            shares: Tensor::from_slice(&shares).view([-1, 2]).to_kind(logits.kind()).to_device(logits.device()),
+            classes: sent(Tensor::from_slice(&classes).view([-1, 2]), logits.device()),
+            shares: sent(Tensor::from_slice(&shares).view([-1, 2]).to_kind(logits.kind()), logits.device()),
         }
     }
 

@@ -1,12 +1,12 @@
 //! Stochastic gradient descent with momentum over the flat parameter groups.
 
 use models::Parameters;
-use tch::{Tensor, no_grad};
+use tch::Tensor;
 
 use super::{Optimizer, handles, rate_of, zeros};
 use crate::data_parallel::Slice;
 
-/// As `torch.optim.SGD` without dampening: weight decay is part of the gradient, the momentum a running sum.
+/// As `torch.optim.SGD` without dampening, in one pass over memory: weight decay is part of the gradient, the momentum a running sum.
 pub struct Sgd {
     momentum: f64,
     nesterov: bool,
@@ -30,20 +30,17 @@ impl Optimizer for Sgd {
     }
 
     fn step(&mut self, parameters: &Parameters, learning_rate: f64, _finished_steps: u64) {
-        no_grad(|| {
-            for (index, slice) in self.slices.iter().enumerate() {
-                let group = &parameters.groups()[slice.group];
-                let [mut values, grads] = slice.values_and_grads(parameters);
-                let decays = group.weight_decay && self.weight_decay > 0.0;
-                let mut update = if decays { &grads + &values * self.weight_decay } else { grads };
-                if let Some(sum) = self.sums.get_mut(index) {
-                    let _ = sum.g_mul_scalar_(self.momentum);
-                    *sum += &update;
-                    update = if self.nesterov { update + &*sum * self.momentum } else { sum.shallow_clone() };
-                }
-                values -= update * rate_of(group, learning_rate);
-            }
-        });
+        for (index, slice) in self.slices.iter().enumerate() {
+            let group = &parameters.groups()[slice.group];
+            let [values, grads] = slice.values_and_grads(parameters);
+            let rule = kernels::optimizer::Sgd {
+                rate: rate_of(group, learning_rate),
+                momentum: self.momentum,
+                nesterov: self.nesterov,
+                weight_decay: if group.weight_decay { self.weight_decay } else { 0.0 },
+            };
+            rule.step(&values, &grads, self.sums.get(index)).expect("slices of one shape on one device");
+        }
     }
 
     fn buffers(&self) -> Vec<(&'static str, Vec<Tensor>)> {

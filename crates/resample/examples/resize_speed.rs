@@ -1,4 +1,4 @@
-//! Our resizing against `fast_image_resize`: `cargo run --release -p resample --example speed [ROUNDS]`.
+//! Our resizing against `fast_image_resize`: `cargo run --release -p resample --example resize_speed [ROUNDS]`.
 //!
 //! All backends and the peer take turns on the same crops, so that a busy machine slows all of them alike. Every image has
 //! another part, as in training: tables of weights are made anew. Ratios are medians of each round against its own neighbour.
