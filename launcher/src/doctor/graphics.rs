@@ -1,4 +1,4 @@
-//! The doctor's look at NVIDIA GPUs and NCCL. Neither is needed on a machine without GPUs.
+//! The doctor's look at NVIDIA GPUs, our library for them, and NCCL. None is needed on a machine without GPUs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,9 +8,9 @@ use super::findings::Finding;
 use super::libtorch::starts_a_name;
 use crate::tools;
 
-/// Looks at GPUs and NCCL.
+/// Looks at GPUs, our library for them, and NCCL.
 pub fn look() -> Vec<Finding> {
-    vec![gpus(), nccl()]
+    vec![gpus(), ours(), nccl()]
 }
 
 /// Whether the kernel knows an NVIDIA GPU here.
@@ -47,6 +47,25 @@ fn kernel_models() -> Vec<String> {
         Some(text.lines().find_map(|line| line.strip_prefix("Model:"))?.trim().to_string())
     };
     entries.flatten().filter_map(|entry| model(entry.path())).collect()
+}
+
+/// The library that the trainer loads where there is a GPU, from beside itself.
+fn ours() -> Finding {
+    const PART: &str = "GPU kernels";
+    const LIBRARY: &str = "librectify_cuda.so";
+    let named = std::env::var_os("RECTIFY_CUDA_LIBRARY").map(PathBuf::from);
+    let beside = || Some(tools::find(tools::TRAINER).ok()?.canonicalize().ok()?.parent()?.join(LIBRARY));
+    match named.or_else(beside) {
+        Some(file) if file.exists() => Finding::ok(PART, file.display().to_string()),
+        place => {
+            let place = place.map_or_else(|| "the trainer's folder".into(), |file| file.display().to_string());
+            let found = format!("no {LIBRARY} ({place})");
+            match has_nvidia_gpu() {
+                true => Finding::warning(PART, found, "run `make build`, which makes it"),
+                false => Finding::absent(PART, found),
+            }
+        }
+    }
 }
 
 fn nccl() -> Finding {
