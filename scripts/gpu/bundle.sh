@@ -9,14 +9,15 @@ cifar=${1:-}
 release=target/release
 [ -z "$cifar" ] || [ -f "$cifar" ] || { echo "error: there is no $cifar; CIFAR names a tar of CIFAR-10 as JPEG folders" >&2; exit 1; }
 
-# The trainer goes without MPI, which the machine may not have; afterwards that of `make build` lies in its place again.
-build() { cargo build --release --locked --workspace --lib --bins; }
-build
-trap build EXIT
-tests() { cargo test --release --locked "$@" --no-run --message-format json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1; }
-fused=$(tests -p kernels --test fused)
-nccl=$(tests -p trainer --no-default-features --features nccl --test nccl)
-cargo build --release --locked -p trainer --no-default-features --features nccl --bins
+# All goes without MPI, which the machine may not have; afterwards what `make build` made lies in its place again. The whole workspace
+# is named, as libraries of others would else be built once more for each part.
+without_mpi=(--release --locked --workspace --no-default-features --features trainer/nccl,dataloader/remote,eafo/tool)
+trap 'cargo build --release --locked --workspace --lib --bins' EXIT
+test_program() { cargo test "${without_mpi[@]}" --test "$1" --no-run --message-format json | grep "\"name\":\"$1\"" |
+  sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1; }
+fused=$(test_program fused)
+nccl=$(test_program nccl)
+cargo build "${without_mpi[@]}" --lib --bins
 
 rm -rf "$bundle"
 mkdir -p "$bundle/programs/release" "$bundle/bench" "$bundle/configs"
