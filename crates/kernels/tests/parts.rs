@@ -1,10 +1,10 @@
-//! Hooks on gradients, the fused optimiser, and memory that is kept.
+//! Hooks on gradients, and the steps of optimisers.
 
 use std::sync::{Arc, Mutex};
 
 use kernels::autograd::GradientHooks;
 use kernels::optimizer::{AdamW, Buffers, Lamb, Sgd};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 #[test]
 fn a_hook_is_called_once_the_gradient_is_there() {
@@ -58,30 +58,6 @@ fn a_step_of_adamw_is_that_of_the_paper() {
     let other = tensor(&[1.0, 2.0]);
     let wrong = Buffers { grads: &other, ..buffers };
     assert!(adamw.step(&wrong, 6).is_err());
-}
-
-/// What died is used again, and not more is kept than there was.
-#[test]
-fn memory_is_used_again() {
-    kernels::memory::keep();
-    let large = |mib: i64| Tensor::zeros([mib << 18], (Kind::Float, Device::Cpu));
-    let first = large(4);
-    let place = first.data_ptr();
-    drop(first);
-    let kept = kernels::memory::kept_bytes();
-    assert!(kept >= 4 << 20, "{kept} bytes are kept");
-    let second = large(4);
-    assert_eq!(second.data_ptr(), place);
-    assert_eq!(second.sum(Kind::Float).double_value(&[]), 0.0);
-    drop(second);
-    // Blocks of many sizes are let go of as others come.
-    for mib in [3, 5, 7, 9, 11, 13] {
-        drop(large(mib));
-        assert!(kernels::memory::kept_bytes() <= (13 + 2) << 20);
-    }
-    // Small ones and empty ones are as ever.
-    assert_eq!(Tensor::ones([10], (Kind::Float, Device::Cpu)).sum(Kind::Float).double_value(&[]), 10.0);
-    assert_eq!(Tensor::zeros([0], (Kind::Float, Device::Cpu)).numel(), 0);
 }
 
 /// Numbers around 0 in f32, and the same in f64.
