@@ -39,7 +39,7 @@ section! {
         /// In which numbers a step is computed.
         precision: Precision = Precision::F32, Kind::OneOf { what: "a precision", names: Precision::names };
         /// Compute the blocks of a transformer once more in the backward pass, in place of keeping what they computed (activation
-        /// checkpointing): much less memory for about a third more time, and the same numbers.
+        /// checkpointing): much less memory for one more forward pass of the blocks, and the same numbers.
         recompute: bool = false, Kind::Flag;
         /// Threads of libtorch, per rank; 0 = as many as this rank has cores.
         threads: usize = 0, Kind::Whole { min: 0, max: 4096 };
