@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use collectives::{Communicator, connect_devices};
+use collectives::{Communicator, Phase, connect_devices};
 use kernels::cuda;
 use plan::config;
 use tch::{Cuda, Device};
@@ -31,7 +31,8 @@ pub fn choose(wanted: config::Device, world: &World) -> Result<Placement, Failur
         return on_cpu(None);
     }
     let refused = |why: &dyn std::fmt::Display| {
-        Failure::because(Exit::Config, format!("train.device = \"cuda\", but {why}; or set train.device = \"cpu\""))
+        let wanted = wanted.name();
+        Failure::because(Exit::Config, format!("train.device = \"{wanted}\", but {why}; or set train.device = \"cpu\""))
     };
     let usable = cuda::load().map_err(|error| error.to_string()).and_then(|()| match Cuda::device_count() {
         0 => Err("the driver shows no GPU: `nvidia-smi` should list one (CUDA_VISIBLE_DEVICES hides some)".to_owned()),
@@ -54,12 +55,13 @@ pub fn choose(wanted: config::Device, world: &World) -> Result<Placement, Failur
 /// The communicator of ranks that compute on `device`: for several GPUs, one that exchanges gradients by NCCL.
 ///
 /// # Errors
-/// When NCCL cannot be loaded, or ranks do not find each other.
+/// When some ranks have a GPU and others do not, NCCL cannot be loaded, or ranks do not find each other.
 pub fn join(
     communicator: &Arc<dyn Communicator>,
     device: Device,
     parallel: &config::Parallel,
 ) -> Result<Arc<dyn Communicator>, Failure> {
+    communicator.all_equal(Phase::new("whether ranks have GPUs"), &[u8::from(device.is_cuda())])?;
     let Device::Cuda(index) = device else { return Ok(Arc::clone(communicator)) };
     if communicator.size() == 1 {
         return Ok(Arc::clone(communicator));
