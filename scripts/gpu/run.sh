@@ -28,7 +28,7 @@ prepare() {
 # One run of the digits without anything that differs between devices by design.
 losses() {
   "$trainer" train configs/demo.toml --run-dir "$report/parity-$1" --set data.path=target/digits --set "train.device=$1" \
-    --set train.precision=f32 --set log.every_steps=1 --set schedule.max_steps=40 --set log.progress=false >/dev/null
+    --set train.precision=f32 --set log.every_steps=1 --set schedule.max_steps=40 --set log.progress=false >/dev/null || return 1
   rm -rf "$report/parity-$1/checkpoints"
 }
 
