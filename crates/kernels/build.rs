@@ -29,7 +29,7 @@ fn main() {
         build.define("LEVEL", level).flag("-fno-math-errno").flag("-fno-trapping-math");
         // GCC 12 warns of registers in its own AVX-512 header that are left as they are on purpose.
         build.flag("-Wno-maybe-uninitialized");
-        build.file("cpp/activation_loops.cpp").file("cpp/norm_loops.cpp");
+        build.file("cpp/activation_loops.cpp").file("cpp/attention_loops.cpp").file("cpp/norm_loops.cpp");
         flags.iter().for_each(|flag| {
             build.flag(flag);
         });
@@ -37,10 +37,11 @@ fn main() {
     }
     let mut build = cpp();
     build.include(&include).include(include.join("torch/csrc/api/include")).flag("-fopenmp").warnings(false);
-    const FILES: [&str; 9] = [
+    const FILES: [&str; 10] = [
         "activation",
         "activation_cuda",
         "allocator",
+        "attention",
         "autograd",
         "launch",
         "norm",

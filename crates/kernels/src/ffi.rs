@@ -31,6 +31,16 @@ unsafe extern "C" {
         sum: *mut *mut CTensor,
     ) -> *mut c_char;
 
+    pub fn rectify_window_attention(
+        qkv: *const CTensor,
+        bias: *const CTensor,
+        mask: *const CTensor,
+        heads: i64,
+        side: i64,
+        shift: i64,
+        out: *mut *mut CTensor,
+    ) -> *mut c_char;
+
     pub fn rectify_on_gradient(
         leaf: *const CTensor,
         ready: Option<unsafe extern "C" fn(data: *mut c_void, index: usize)>,

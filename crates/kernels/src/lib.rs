@@ -3,6 +3,7 @@
 //! - [`activation`]: bias and activation in one pass, forward and backward, on a CPU (loops compiled for three levels of the
 //!   instruction set, the best chosen at run time) and on a GPU (compiled there by NVRTC).
 //! - [`norm`]: residual sum (with LayerScale and drop-path) and layer normalisation in one pass, forward and backward.
+//! - [`attention`]: attention within windows, from the joint projection to its output in one pass, on a CPU.
 //! - [`autograd`]: a call when the gradient of a parameter is whole; backward from a gradient that is given.
 //! - [`recompute`]: a part of a network that is computed again in backward, in place of being kept.
 //! - [`optimizer`]: libtorch's fused AdamW.
@@ -12,6 +13,7 @@
 //! Errors of C++ come back as [`KernelError`]; no exception crosses.
 
 pub mod activation;
+pub mod attention;
 pub mod autograd;
 pub mod cuda;
 mod error;

@@ -104,6 +104,30 @@ impl WindowAttention {
 
     /// `(N, H, W, D)` to the same.
     pub fn forward(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
+        let grid = [x.size()[1], x.size()[2]];
+        let fits = self.windows.padded(grid) == grid;
+        if fits && x.device() == Device::Cpu { self.in_place(parameters, x) } else { self.in_windows(parameters, x) }
+    }
+
+    /// By the kernel, which reads and writes the tokens where they lie in the grid.
+    fn in_place(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
+        let (_, rows, columns, _) = x.size4().expect("(N, H, W, D)");
+        let qkv = self.qkv.forward(parameters, x);
+        let (bias, mask) = (self.biases(parameters), self.mask(parameters, [rows, columns]));
+        let Windows { side, shift } = self.windows;
+        let attention = kernels::attention::WindowAttention {
+            heads: self.heads,
+            side,
+            shift,
+            bias: &bias,
+            mask: mask.as_ref(),
+        };
+        let mixed = attention.forward(&qkv).expect("kinds, shapes and devices of a model fit");
+        self.proj.forward(parameters, &mixed)
+    }
+
+    /// By libtorch's operations, on copies of the windows.
+    fn in_windows(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
         let (n, rows, columns, width) = x.size4().expect("(N, H, W, D)");
         let cut = self.windows.cut(x); // (N, windows, side², D)
         let (windows, area) = (cut.size()[1], cut.size()[2]);
