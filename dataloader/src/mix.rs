@@ -102,7 +102,8 @@ impl Mixing {
             .collect()
     }
 
-    fn has_cutmix(&self) -> bool {
+    /// Whether any box is ever pasted.
+    pub fn has_cutmix(&self) -> bool {
         self.cutmix_alpha > 0.0 || self.cutmix_minmax.is_some()
     }
 

@@ -1,12 +1,13 @@
 //! Image classification: the loss of labels, mixed ones too, and of a teacher's answers; top-1 and top-5.
 
 use dataloader::{Mixing, SKIPPED, SampleKey};
-use models::{Mode, Model, Output};
+use models::{Masks, Mode, Model, Output};
 use tch::{Kind, Reduction, Tensor};
 
 use crate::loss::{Loss, Targets};
 use crate::masks;
-use crate::mixing::mix_images;
+use crate::memory::sent;
+use crate::mixing::Mixes;
 use crate::skipped::counted;
 use crate::task::{Scores, Task};
 use crate::teacher::Teacher;
@@ -31,6 +32,47 @@ pub struct ImageBatch<'a> {
     pub labels: &'a [i64],
     /// Key of each image.
     pub samples: &'a [SampleKey],
+}
+
+/// What the loss of a micro-batch reads: tensors on the model's device, of the same shapes from step to step.
+#[derive(Debug)]
+pub struct Inputs {
+    /// `(N, 3, H, W)`, normalised.
+    pub images: Tensor,
+    /// `(N)`: the class of each image, or [`SKIPPED`].
+    pub labels: Tensor,
+    /// What the model leaves out.
+    pub masks: Masks,
+    /// How images and labels are mixed, if they are.
+    pub mixes: Option<Mixes>,
+}
+
+impl Inputs {
+    /// The tensors, in one order.
+    pub fn tensors(&self) -> Vec<&Tensor> {
+        let Inputs { images, labels, masks: Masks { drop_path, dropout }, mixes } = self;
+        let of_mixes = mixes.iter().flat_map(|Mixes { partners, weights, own, boxes }| {
+            [Some(partners), Some(weights), Some(own), boxes.as_ref()].into_iter().flatten()
+        });
+        [images, labels].into_iter().chain(drop_path).chain(dropout).chain(of_mixes).collect()
+    }
+
+    /// The same in memory of their own.
+    pub fn copy(&self) -> Inputs {
+        let copy = |tensor: &Tensor| tensor.copy();
+        let Inputs { images, labels, masks: Masks { drop_path, dropout }, mixes } = self;
+        Inputs {
+            images: copy(images),
+            labels: copy(labels),
+            masks: Masks { drop_path: drop_path.as_ref().map(copy), dropout: dropout.as_ref().map(copy) },
+            mixes: mixes.as_ref().map(|Mixes { partners, weights, own, boxes }| Mixes {
+                partners: copy(partners),
+                weights: copy(weights),
+                own: copy(own),
+                boxes: boxes.as_ref().map(copy),
+            }),
+        }
+    }
 }
 
 /// Sums of an evaluation.
@@ -90,17 +132,30 @@ impl Scores for Accuracy {
 
 impl Task for Classification {
     type Batch<'a> = ImageBatch<'a>;
+    type Inputs = Inputs;
     type Scores = Accuracy;
 
-    fn loss(&self, model: &Model, batch: &ImageBatch<'_>) -> Tensor {
-        let masks = masks::draw(self.seed, model, batch.samples);
-        let images = batch.images.to_device(model.parameters().device());
-        let size = images.size()[3] as u32;
-        let mixes = self.mixing.as_ref().map(|mixing| mixing.plan(batch.samples, size));
-        let mixed = mixes.as_ref().map(|mixes| mix_images(&images, mixes));
-        let images = mixed.as_ref().unwrap_or(&images);
-        let Output { logits, distilled } = model.forward(images, Mode::Train { masks: &masks });
-        let (labels, mixes) = (batch.labels, mixes.as_deref());
+    fn inputs(&self, model: &Model, batch: &ImageBatch<'_>) -> Inputs {
+        let device = model.parameters().device();
+        let size = batch.images.size()[3] as u32;
+        let mixes = self.mixing.as_ref().map(|mixing| {
+            let plan = mixing.plan(batch.samples, size);
+            Mixes::new(&plan, mixing.has_cutmix(), device)
+        });
+        Inputs {
+            images: batch.images.to_device(device),
+            labels: sent(Tensor::from_slice(batch.labels), device),
+            masks: masks::draw(self.seed, model, batch.samples),
+            mixes,
+        }
+    }
+
+    fn loss(&self, model: &Model, inputs: &Inputs) -> Tensor {
+        let Inputs { images, labels, masks, mixes } = inputs;
+        let mixes = mixes.as_ref();
+        let mixed = mixes.map(|mixes| mixes.images(images));
+        let images = mixed.as_ref().unwrap_or(images);
+        let Output { logits, distilled } = model.forward(images, Mode::Train { masks });
         let Some(teacher) = &self.teacher else {
             // A distilled model without a teacher trains the mean of its heads, as timm does.
             let logits = distilled.map_or_else(|| logits.shallow_clone(), |distilled| (&logits + distilled) / 2.0);
@@ -109,7 +164,8 @@ impl Task for Classification {
         // The distillation head learns from the teacher; a model that has none learns from both with its only head.
         let base = self.loss.of(&logits, labels, mixes);
         let taught = distilled.as_ref().unwrap_or(&logits);
-        teacher.distillation.of(base, taught, &teacher.answer(images), &Targets::new(labels, mixes, &logits))
+        let targets = Targets::new(labels, mixes, logits.kind());
+        teacher.distillation.of(base, taught, &teacher.answer(images), &targets)
     }
 
     fn score(&self, model: &Model, batch: &ImageBatch<'_>) -> Accuracy {
@@ -138,7 +194,7 @@ mod tests {
         let keys = [key(0), key(1), key(2)];
         let two = ImageBatch { images: some.shallow_clone(), labels: &[1, 0], samples: &keys[..2] };
         let three = ImageBatch { images: Tensor::cat(&[some, zeros], 0), labels: &[1, 0, SKIPPED], samples: &keys };
-        let loss = |batch: &ImageBatch<'_>| task.loss(&model, batch).double_value(&[]);
+        let loss = |batch: &ImageBatch<'_>| task.loss(&model, &task.inputs(&model, batch)).double_value(&[]);
         let (expected, found) = (loss(&two), loss(&three) * 3.0 / 2.0);
         assert!((expected - found).abs() < 1e-5 * expected.abs(), "{expected} and {found}");
         let (expected, found) = (task.score(&model, &two), task.score(&model, &three));

@@ -1,16 +1,20 @@
 //! How much memory the ranks of a run ever held, and how often the system gave them some.
 
 use collectives::{Communicator, Phase};
+use tch::Device;
 
 use crate::failure::Failure;
 
-/// The highest peak of resident memory among all ranks, in MiB, on every rank; `None` where no kernel tells.
+/// The highest peak of memory among all ranks, in MiB, on every rank: of tensors where `device` is a GPU, else of all that was
+/// resident; `None` where no kernel tells.
 ///
 /// # Errors
 /// When a rank is lost.
-pub fn highest_peak_mib(communicator: &dyn Communicator) -> Result<Option<f64>, Failure> {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mine = peak_kib(&status).unwrap_or(0);
+pub fn highest_peak_mib(communicator: &dyn Communicator, device: Device) -> Result<Option<f64>, Failure> {
+    let mine = match device {
+        Device::Cuda(index) => kernels::cuda::peak_memory(index) >> 10,
+        _ => peak_kib(&std::fs::read_to_string("/proc/self/status").unwrap_or_default()).unwrap_or(0),
+    };
     let all = communicator.all_gather(Phase::new("peak memory"), &mine.to_le_bytes())?;
     let peaks = all.iter().filter_map(|bytes| Some(u64::from_le_bytes(bytes.as_slice().try_into().ok()?)));
     Ok(peaks.max().filter(|&peak| peak > 0).map(|kib| kib as f64 / 1024.0))

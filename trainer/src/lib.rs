@@ -25,6 +25,7 @@ pub mod masks;
 pub mod memory;
 pub mod mixing;
 pub mod optimizer;
+pub mod passes;
 pub mod resume;
 pub mod run;
 pub mod run_folder;

@@ -1,35 +1,75 @@
 //! Mixup and CutMix on tensors, and the loss of mixed labels.
 
 use dataloader::{Blend, CropBox, Mix};
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 use crate::loss::Targets;
 use crate::memory::sent;
 
-/// The images `(N, 3, H, W)` mixed as `mixes` says, one entry an image, as timm's `Mixup`; `images` stay as they are.
-///
-/// # Panics
-/// When there are not N entries, a partner is none of the N images, or a box is not inside them.
-pub fn mix_images(images: &Tensor, mixes: &[Mix]) -> Tensor {
-    assert_eq!(images.size()[0], mixes.len() as i64, "one entry an image");
-    if mixes.iter().all(|mix| mix.blend == Blend::Alone) {
-        return images.shallow_clone();
-    }
-    let partners = images.index_select(0, &sent(partners(mixes), images.device())); // (N, 3, H, W)
-    let own = column(mixes.iter().map(|mix| if mix.blend == Blend::Whole { mix.weight } else { 1.0 }), images);
-    let own = own.view([-1, 1, 1, 1]);
-    let rest: Tensor = 1.0 - &own;
-    let mut mixed: Tensor = &partners * rest;
-    let _ = mixed.addcmul_(images, &own);
-    // Neighbours often share a box: a group in mode "batch" is one copy.
-    let mut start = 0;
-    for run in mixes.chunk_by(|a, b| a.blend == b.blend) {
-        if let Blend::Patch(from) = run[0].blend {
-            paste(&mut mixed, &partners, start, run.len(), from);
+/// How the images of a micro-batch and their labels are mixed: what a loader planned, as tensors on the images' device. Their shapes
+/// depend on the number of images alone.
+#[derive(Debug)]
+pub struct Mixes {
+    /// `(N)` whole numbers: the place of each image's partner.
+    pub partners: Tensor,
+    /// `(N)` f64: the weight of each own label; the partner's has the rest.
+    pub weights: Tensor,
+    /// `(N)` f64: the weight of each image's own pixels.
+    pub own: Tensor,
+    /// `(4, N)` whole numbers: top, bottom, left and right of what is pasted from the partner, nothing where they meet. None where
+    /// nothing is ever pasted.
+    pub boxes: Option<Tensor>,
+}
+
+impl Mixes {
+    /// What `mixes` says, one entry an image; `pastes` says whether any batch of the run has a box.
+    ///
+    /// # Panics
+    /// When there is a box and `pastes` is false.
+    pub fn new(mixes: &[Mix], pastes: bool, device: Device) -> Mixes {
+        let own = |mix: &Mix| if mix.blend == Blend::Whole { mix.weight } else { 1.0 };
+        let edges = |mix: &Mix| match mix.blend {
+            Blend::Patch(CropBox { top, left, height, width }) => [top, top + height, left, left + width],
+            Blend::Alone | Blend::Whole => [0; 4],
+        };
+        let edges: Vec<[u32; 4]> = mixes.iter().map(edges).collect();
+        assert!(pastes || edges.iter().all(|edges| *edges == [0; 4]), "a box where none is expected");
+        let by_edge: Vec<i64> = (0..4).flat_map(|edge| edges.iter().map(move |edges| edges[edge].into())).collect();
+        let whole = |numbers: Vec<i64>| Tensor::from_slice(&numbers);
+        let shares = |numbers: Vec<f64>| sent(Tensor::from_slice(&numbers), device);
+        Mixes {
+            partners: sent(whole(mixes.iter().map(|mix| mix.partner as i64).collect()), device),
+            weights: shares(mixes.iter().map(|mix| mix.weight).collect()),
+            own: shares(mixes.iter().map(own).collect()),
+            boxes: pastes.then(|| sent(whole(by_edge).view([4, -1]), device)),
         }
-        start += run.len();
     }
-    mixed
+
+    /// The images `(N, 3, H, W)` mixed, as timm's `Mixup`; `images` stay as they are.
+    ///
+    /// # Panics
+    /// When there are not N entries, or a partner is none of the N images.
+    pub fn images(&self, images: &Tensor) -> Tensor {
+        let partners = images.index_select(0, &self.partners); // (N, 3, H, W)
+        let own = self.own.to_kind(images.kind()).view([-1, 1, 1, 1]);
+        let mut mixed: Tensor = &partners * (1.0 - &own);
+        let _ = mixed.addcmul_(images, &own);
+        match &self.boxes {
+            Some(boxes) => partners.where_self(&inside(boxes, images), &mixed),
+            None => mixed,
+        }
+    }
+}
+
+/// `(N, 1, H, W)`: which pixels of `images` lie in their boxes.
+fn inside(boxes: &Tensor, images: &Tensor) -> Tensor {
+    let (_, _, rows, columns) = images.size4().expect("(N, 3, H, W)");
+    let between = |count: i64, first: i64, shape: [i64; 4]| {
+        let places = Tensor::arange(count, (Kind::Int64, images.device())).view(shape);
+        let edge = |edge: i64| boxes.get(edge).view([-1, 1, 1, 1]);
+        places.ge_tensor(&edge(first)).logical_and(&places.lt_tensor(&edge(first + 1)))
+    };
+    between(rows, 0, [1, 1, rows, 1]).logical_and(&between(columns, 2, [1, 1, 1, columns]))
 }
 
 /// The mean cross-entropy of logits `(N, C)` with the mixed and smoothed targets of timm's `mixup_target`, as its
@@ -37,11 +77,7 @@ pub fn mix_images(images: &Tensor, mixes: &[Mix]) -> Tensor {
 ///
 /// No target of C numbers is made: of the log-probabilities, only two an image and their mean are read. A skipped image
 /// is black, and its share of every target is left out.
-///
-/// # Panics
-/// When logits, labels and mixes are not as many.
-pub fn mixed_cross_entropy(logits: &Tensor, labels: &[i64], mixes: &[Mix], smoothing: f64) -> Tensor {
-    let targets = Targets::new(labels, Some(mixes), logits);
+pub fn mixed_cross_entropy(logits: &Tensor, targets: &Targets, smoothing: f64) -> Tensor {
     let log_probabilities = logits.log_softmax(-1, logits.kind()); // (N, C)
     let hard = (log_probabilities.gather(1, &targets.classes, false) * &targets.shares).sum_dim_intlist(
         [1i64].as_slice(),
@@ -55,36 +91,10 @@ pub fn mixed_cross_entropy(logits: &Tensor, labels: &[i64], mixes: &[Mix], smoot
     -(hard * (1.0 - smoothing) + even * smoothing).mean(logits.kind())
 }
 
-/// Writes the box of `len` partners from `start` on over the images at the same places.
-fn paste(mixed: &mut Tensor, partners: &Tensor, start: usize, len: usize, from: CropBox) {
-    let CropBox { top, left, height, width } = from;
-    if height == 0 || width == 0 {
-        return;
-    }
-    let part = |images: &Tensor| {
-        let rows = images.narrow(0, start as i64, len as i64).narrow(2, top.into(), height.into());
-        rows.narrow(3, left.into(), width.into())
-    };
-    part(mixed).copy_(&part(partners));
-}
-
-/// `(N)`: the place of each image's partner.
-fn partners(mixes: &[Mix]) -> Tensor {
-    let places: Vec<i64> = mixes.iter().map(|mix| mix.partner as i64).collect();
-    Tensor::from_slice(&places)
-}
-
-/// Numbers as a vector of the kind and on the device of `like`.
-fn column(values: impl Iterator<Item = f64>, like: &Tensor) -> Tensor {
-    let values: Vec<f64> = values.collect();
-    sent(Tensor::from_slice(&values).to_kind(like.kind()), like.device())
-}
-
 #[cfg(test)]
 mod tests {
     use dataloader::SKIPPED;
     use serde::Deserialize;
-    use tch::{Device, Kind};
 
     use super::*;
 
@@ -151,13 +161,20 @@ mod tests {
         }
     }
 
+    fn loss_of(logits: &Tensor, labels: &[i64], mixes: &[Mix], smoothing: f64) -> Tensor {
+        let mixes = Mixes::new(mixes, true, Device::Cpu);
+        let targets = Targets::new(&Tensor::from_slice(labels), Some(&mixes), logits.kind());
+        mixed_cross_entropy(logits, &targets, smoothing)
+    }
+
     #[test]
     fn mixed_images_are_timms() {
         let figures = figures();
         let images = fill(&[figures.batch, 3, figures.size, figures.size], 37);
         let before = images.copy();
         for case in &figures.cases {
-            near(&mix_images(&images, &mixes(case)), &case.images, 1e-6, &case.mode);
+            let mixes = Mixes::new(&mixes(case), true, Device::Cpu);
+            near(&mixes.images(&images), &case.images, 1e-6, &case.mode);
             assert_eq!(images, before, "the images of the batch stay");
         }
     }
@@ -167,7 +184,7 @@ mod tests {
         let figures = figures();
         for case in &figures.cases {
             let logits = (fill(&[figures.batch, figures.classes], 29) * 3.0).set_requires_grad(true);
-            let loss = mixed_cross_entropy(&logits, &figures.labels, &mixes(case), case.smoothing);
+            let loss = loss_of(&logits, &figures.labels, &mixes(case), case.smoothing);
             near(&loss, &[case.loss], 1e-6, &case.mode);
             loss.backward();
             near(&logits.grad(), &case.gradient, 1e-6, &case.mode);
@@ -190,11 +207,13 @@ mod tests {
                 -100,
                 smoothing,
             );
-            let mixed = mixed_cross_entropy(&logits, &labels, &[alone; 4], smoothing);
+            let mixed = loss_of(&logits, &labels, &[alone; 4], smoothing);
             near(&mixed, &[plain.double_value(&[])], 1e-6, "loss");
         }
         let images = fill(&[4, 3, 2, 2], 37);
-        assert_eq!(mix_images(&images, &[alone; 4]), images);
+        for pastes in [false, true] {
+            assert_eq!(Mixes::new(&[alone; 4], pastes, Device::Cpu).images(&images), images);
+        }
     }
 
     /// Two images that share a weight: the sum over both loses just the one that was left out.
@@ -203,7 +222,7 @@ mod tests {
         let logits = fill(&[2, 5], 29);
         let mixes = [1, 0].map(|partner| Mix { partner, weight: 0.7, blend: Blend::Whole });
         for smoothing in [0.0, 0.1] {
-            let found = mixed_cross_entropy(&logits, &[3, SKIPPED], &mixes, smoothing) * 2.0;
+            let found = loss_of(&logits, &[3, SKIPPED], &mixes, smoothing) * 2.0;
             let target = Tensor::from_slice(&[3i64, 3]);
             let each = logits.cross_entropy_loss::<Tensor>(&target, None, tch::Reduction::None, -100, smoothing);
             let expected = 0.7 * each.double_value(&[0]) + 0.3 * each.double_value(&[1]);
@@ -216,6 +235,6 @@ mod tests {
         let images = fill(&[2, 3, 4, 4], 37).to_device(Device::Cpu);
         let none = Blend::Patch(CropBox { top: 4, left: 1, height: 0, width: 2 });
         let mixes = [1, 0].map(|partner| Mix { partner, weight: 1.0, blend: none });
-        assert_eq!(mix_images(&images, &mixes), images);
+        assert_eq!(Mixes::new(&mixes, true, Device::Cpu).images(&images), images);
     }
 }

@@ -113,6 +113,9 @@ pub fn train(
         step: Step::new(&plan, ranks, &task, state.model.parameters())?,
         stop,
     };
+    if let Some(obstacle) = training.step.passes.obstacle() {
+        training.telemetry.notice(&format!("train.cuda_graph: there is none, since {obstacle}"));
+    }
     let spec = loading::training_spec(&plan, communicator, &folder, state.step)?;
     let largest = plan.config.augment.largest_size(image_size);
     let memory = (0..loading::memories(&plan)).map(|_| ImageMemory::new(plan.micro_batch, largest, device));
@@ -124,7 +127,7 @@ pub fn train(
     let Training { saving, telemetry, evaluation, .. } = training;
     saving.finish(&telemetry);
     telemetry.recorder().finish(state.step);
-    let peak_memory_mib = highest_peak_mib(communicator)?;
+    let peak_memory_mib = highest_peak_mib(communicator, device)?;
     if communicator.rank() == 0 {
         let last = evaluation.last();
         let resumed_from = chosen.origin.map(|(step, _)| step);

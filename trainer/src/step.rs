@@ -15,6 +15,7 @@ use crate::divergence::Divergence;
 use crate::failure::Failure;
 use crate::gradients::{Clip, norm};
 use crate::loss_scale::{Verdict, scaled};
+use crate::passes::Passes;
 use crate::skipped::{correction, counted, scale_gradients};
 use crate::state::TrainState;
 use crate::task::Task;
@@ -42,6 +43,8 @@ pub struct Step<'a> {
     communicator: &'a dyn Communicator,
     /// Batch → loss.
     task: &'a Classification,
+    /// How forward and backward are done.
+    pub passes: Passes,
     averaging: Averaging,
     clip: Clip,
     /// Watches for gradients that are not finite.
@@ -64,6 +67,7 @@ impl<'a> Step<'a> {
             plan,
             communicator: &**communicator,
             task,
+            passes: Passes::configured(plan, communicator.size(), parameters.device()),
             averaging: Averaging::new(communicator, parameters, exchanges)?,
             clip: Clip::configured(&plan.config.optimizer),
             divergence: Divergence::new(parameters.device()),
@@ -81,23 +85,26 @@ impl<'a> Step<'a> {
         learning_rate: f64,
         clock: &mut StepClock,
     ) -> Result<(), Failure> {
-        let parameters = state.model.parameters();
-        parameters.zero_grads();
+        let model = &state.model;
+        model.parameters().zero_grads();
         let (mut loss_of_step, mut images_counted) = (state.loss_sum.zeros_like(), 0);
         for micro_batch in 1..=self.plan.accumulation {
             clock.enter(Time::DataWait);
             let (loss, images) = batches.next(|batch| {
                 clock.enter(Time::Forward);
-                state.sketches.iter().for_each(|sketches| sketches.look(parameters, state.step));
-                let loss = self.task.loss(&state.model, batch) / self.plan.accumulation as f64;
-                state.sketches.iter_mut().for_each(|sketches| sketches.take_in(parameters));
-                clock.enter(Time::Backward);
-                if micro_batch == self.plan.accumulation {
-                    self.averaging.begin(state.step);
-                }
-                scaled(&loss, state.loss_scale).backward();
-                (loss.detach(), counted(batch.labels))
-            })?;
+                let loss = self.passes.run(self.task.inputs(model, batch), |inputs| {
+                    state.sketches.iter().for_each(|sketches| sketches.look(model.parameters(), state.step));
+                    let loss = self.task.loss(model, inputs) / self.plan.accumulation as f64;
+                    state.sketches.iter_mut().for_each(|sketches| sketches.take_in(model.parameters()));
+                    clock.enter(Time::Backward);
+                    if micro_batch == self.plan.accumulation {
+                        self.averaging.begin(state.step);
+                    }
+                    scaled(&loss, state.loss_scale).backward();
+                    loss.detach()
+                });
+                loss.map(|loss| (loss, counted(batch.labels)))
+            })??;
             loss_of_step += loss;
             images_counted += images;
             clock.enter(Time::DataWait);
@@ -107,7 +114,7 @@ impl<'a> Step<'a> {
         self.averaging.finish()?;
         if self.plan.config.data.bad == Bad::Skip {
             let factor = correction(self.communicator, images_counted, self.plan.global_batch, state.step)?;
-            scale_gradients(parameters, factor);
+            scale_gradients(model.parameters(), factor);
             loss_of_step *= factor;
         }
         state.loss_sum += loss_of_step;

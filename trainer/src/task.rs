@@ -1,17 +1,23 @@
-//! What a run learns: a task turns a batch into a loss, and a model into scores.
+//! What a run learns: a task turns a batch into inputs, these into a loss, and a model into scores.
 
 use models::Model;
 use tch::Tensor;
 
-/// Batch → loss → evaluation. Image classification is the first; a language model would be another.
+/// Batch → inputs → loss → evaluation. Image classification is the first; a language model would be another.
 pub trait Task {
     /// What the loader hands over: inputs, targets, and the keys of the samples.
     type Batch<'a>;
+    /// What a loss reads of it: tensors on the model's device.
+    type Inputs;
     /// What an evaluation counts; sums over batches and ranks.
     type Scores: Scores;
 
-    /// The mean loss of the batch, a differentiable scalar: the sum over the samples that count, divided by all.
-    fn loss(&self, model: &Model, batch: &Self::Batch<'_>) -> Tensor;
+    /// Draws what is drawn for each sample, and sends all to the device of `model`.
+    fn inputs(&self, model: &Model, batch: &Self::Batch<'_>) -> Self::Inputs;
+
+    /// The mean loss of a batch, a differentiable scalar: the sum over the samples that count, divided by all. It is made of
+    /// operations on tensors alone, so that the same work can be done again on other inputs.
+    fn loss(&self, model: &Model, inputs: &Self::Inputs) -> Tensor;
 
     /// The scores of the batch, with the model as it is used.
     fn score(&self, model: &Model, batch: &Self::Batch<'_>) -> Self::Scores;

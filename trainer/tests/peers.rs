@@ -16,6 +16,7 @@ use trainer::ema::Ema;
 use trainer::gradients::{Clip, norm};
 use trainer::loss::distillation::Distillation;
 use trainer::loss::{Loss, Targets};
+use trainer::mixing::Mixes;
 use trainer::optimizer;
 
 const SMALL: &str = "data.path = 'x'\n[train]\nbatch_size = 16\n[model]\nname = 'vit_tiny_patch16_224'\nimage_size = 16\n\
@@ -164,13 +165,17 @@ fn descend(figures: &Losses, case: &Descent) {
     let (loss, distillation) = (Loss::configured(&config.loss), Distillation::configured(&config.distillation));
     let last = figures.labels.len() - 1;
     let mix = |(place, &weight): (usize, &f64)| Mix { partner: last - place, weight, blend: Blend::Whole };
-    let mixes: Option<Vec<Mix>> = case.weights.as_ref().map(|weights| weights.iter().enumerate().map(mix).collect());
+    let mixes = case.weights.as_ref().map(|weights| {
+        let mixes: Vec<Mix> = weights.iter().enumerate().map(mix).collect();
+        Mixes::new(&mixes, false, Device::Cpu)
+    });
+    let labels = Tensor::from_slice(&figures.labels);
     let teacher = wave(figures, 1.3, 0.3);
     let heads = [wave(figures, 0.9, 0.1), wave(figures, 0.7, 0.5)].map(|head| head.set_requires_grad(true));
     for (step, expected) in case.losses.iter().enumerate() {
-        let mut value = loss.of(&heads[0], &figures.labels, mixes.as_deref());
+        let mut value = loss.of(&heads[0], &labels, mixes.as_ref());
         if let Some(distillation) = &distillation {
-            let targets = Targets::new(&figures.labels, mixes.as_deref(), &heads[0]);
+            let targets = Targets::new(&labels, mixes.as_ref(), Kind::Double);
             value = distillation.of(value, &heads[1], &teacher, &targets);
         }
         near(value.double_value(&[]), *expected, 1e-8, &format!("{}, step {step}", case.title));

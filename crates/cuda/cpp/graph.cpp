@@ -1,6 +1,7 @@
 // CUDA graphs: libtorch's own, with their own pool of memory, captured on a stream beside the main one.
 
 #include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAEvent.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -32,6 +33,7 @@ struct Captured {
     event.record(outer);
     event.block(side);
     c10::cuda::setCurrentCUDAStream(side);
+    c10::cuda::CUDACachingAllocator::emptyCache();  // what the graph's pool cannot take from others
     capturing = true;
     graph.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
   }

@@ -11,6 +11,7 @@ char* launch(int device, const Kernel* kernel, const Grid* grid, void** argument
 
 char* current_stream(int device, void** stream);
 char* synchronise(int device);
+char* peak_memory(int device, size_t* bytes);
 char* pin(const at::Tensor* tensor, at::Tensor** pinned);
 
 char* stream_new(int device, void** side);

@@ -1,7 +1,8 @@
-// Streams of libtorch's pool beside the main one, and memory that a GPU reads by itself.
+// Streams of libtorch's pool beside the main one, memory that a GPU reads by itself, and how much of its own it gave.
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/pin_memory.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAEvent.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -36,6 +37,14 @@ char* synchronise(int device) {
   RECTIFY_GUARD({
     c10::cuda::CUDAGuard guard(device);
     C10_CUDA_CHECK(cudaDeviceSynchronize());
+  })
+}
+
+char* peak_memory(int device, size_t* bytes) {
+  RECTIFY_GUARD({
+    using c10::CachingAllocator::StatType;
+    const auto& allocated = c10::cuda::CUDACachingAllocator::getDeviceStats(device).allocated_bytes;
+    *bytes = (size_t)allocated[(size_t)StatType::AGGREGATE].peak;
   })
 }
 

@@ -15,6 +15,7 @@ const CudaTable table = [] {
   all.launch = launch;
   all.current_stream = current_stream;
   all.synchronise = synchronise;
+  all.peak_memory = peak_memory;
   all.pin = pin;
   all.stream_new = stream_new;
   all.stream_free = stream_free;

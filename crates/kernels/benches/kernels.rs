@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use activations::Activation;
 use kernels::activation::{Fused, Scalar};
+use kernels::attention::WindowAttention;
 use kernels::autograd::backward_from;
 use kernels::norm::{Branch, LayerNorm};
 use kernels::optimizer::Buffers;
@@ -36,6 +37,10 @@ fn main() {
     for kind in [Kind::Float, Kind::BFloat16] {
         println!("\nsum of a branch and LayerNorm, products in {kind:?}, kept memory");
         of_norms(kind, rounds);
+    }
+    for kind in [Kind::Float, Kind::BFloat16] {
+        println!("\nattention within Swin-T's first windows, 16 images, in {kind:?}, kept memory");
+        of_windows(kind, rounds);
     }
     println!("\nwhat follows backward, on {PARAMETERS} parameters (DeiT-S), kept memory");
     of_updates(rounds);
@@ -129,6 +134,48 @@ fn of_norms(kind: Kind, rounds: usize) {
         Box::new(move |x, values| {
             let norm = LayerNorm { weight: &weight, bias: &bias, eps: 1e-6 };
             norm.forward_sum(x, Branch { values, scale: None, mask: None }, kind).expect("fits")
+        }),
+    ));
+    compare(&contestants, rounds);
+}
+
+/// From the joint projection of 56 × 56 tokens to what is projected again: 3 heads of 32, windows of 7 × 7, rolled by 3.
+fn of_windows(kind: Kind, rounds: usize) {
+    const SHAPE: [i64; 4] = [16, 56, 56, 3 * 96];
+    let (area, windows) = (49, 64);
+    let options = (Kind::Float, Device::Cpu);
+    let qkv = Tensor::randn(SHAPE, options).to_kind(kind);
+    let above = Tensor::randn([16, 56, 56, 96], options).to_kind(kind);
+    let bias = Tensor::randn([3, area, area], options).set_requires_grad(true);
+    let mask = Tensor::zeros([windows, area, area], options);
+    let pass = |name: &str, forward: Box<dyn Fn(&Tensor) -> Tensor>| {
+        let (qkv, above) = (qkv.shallow_clone(), above.shallow_clone());
+        let run = Box::new(move || {
+            let leaf = qkv.detach().set_requires_grad(true);
+            backward_from(&forward(&leaf), &above).expect("shapes fit");
+        });
+        (name.to_owned(), run as Box<dyn Fn()>)
+    };
+    let source = qkv.shallow_clone();
+    let mut contestants = vec![(FLOOR.to_owned(), Box::new(move || drop(source.copy())) as Box<dyn Fn()>)];
+    let [own_bias, own_mask] = [&bias, &mask].map(Tensor::shallow_clone);
+    contestants.push(pass(
+        "cut, attention, join, libtorch",
+        Box::new(move |qkv| {
+            let cut = qkv.roll([-3, -3], [1, 2]).view([16, 8, 7, 8, 7, 288]).transpose(2, 3);
+            let parts = cut.reshape([16, windows, area, 3, 3, 32]).permute([3, 0, 1, 4, 2, 5]);
+            let [q, k, v] = [0, 1, 2].map(|part| parts.get(part).reshape([16, 3 * windows, area, 32]));
+            let added = (own_bias.unsqueeze(0) + own_mask.unsqueeze(1)).view([1, 3 * windows, area, area]).to_kind(kind);
+            let mixed = Tensor::scaled_dot_product_attention(&q, &k, &v, Some(&added), 0.0, false, None::<f64>, false);
+            let joined = mixed.view([16, windows, 3, area, 32]).transpose(2, 3).reshape([16, 8, 8, 7, 7, 96]);
+            joined.transpose(2, 3).reshape([16, 56, 56, 96]).roll([3, 3], [1, 2])
+        }),
+    ));
+    contestants.push(pass(
+        "attention in the grid, fused",
+        Box::new(move |qkv| {
+            let attention = WindowAttention { heads: 3, side: 7, shift: 3, bias: &bias, mask: Some(&mask) };
+            attention.forward(qkv).expect("fits")
         }),
     ));
     compare(&contestants, rounds);

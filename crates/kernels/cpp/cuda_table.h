@@ -27,6 +27,8 @@ struct CudaTable {
 
   char* (*current_stream)(int device, void** stream);
   char* (*synchronise)(int device);
+  // The most bytes that tensors on the device ever had at once.
+  char* (*peak_memory)(int device, size_t* bytes);
   // A copy in memory that the system cannot move, from which a GPU reads by itself.
   char* (*pin)(const at::Tensor* tensor, at::Tensor** pinned);
 

@@ -119,6 +119,17 @@ pub fn synchronise(device: usize) -> Result<(), KernelError> {
     check("waiting for a GPU", unsafe { (table().synchronise)(number(device)) })
 }
 
+/// The most bytes that tensors on a device ever had at once.
+///
+/// # Panics
+/// When CUDA is not loaded or there is no such device.
+pub fn peak_memory(device: usize) -> u64 {
+    let mut bytes = 0;
+    // SAFETY: `bytes` is written before null is answered.
+    check("the memory of a GPU", unsafe { (table().peak_memory)(number(device), &mut bytes) }).expect("a device that is there");
+    bytes as u64
+}
+
 /// A copy of a tensor on the CPU in pinned memory: copies between it and a GPU can be under way while both work.
 ///
 /// # Errors

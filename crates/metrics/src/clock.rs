@@ -1,5 +1,7 @@
 //! Times the phases of training steps, without allocation.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a step spends its time on. The step is in one phase at a time, so the phases add up.
@@ -70,6 +72,17 @@ impl StepTimes {
 pub struct StepClock {
     running: Option<(Phase, Instant)>,
     times: StepTimes,
+    settle: Option<Settle>,
+}
+
+/// What ends when all that a phase asked for is done.
+#[derive(Clone)]
+struct Settle(Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Settle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Settle")
+    }
 }
 
 impl StepClock {
@@ -78,19 +91,36 @@ impl StepClock {
         StepClock::default()
     }
 
+    /// A clock that calls `settle` before it ends a phase. A device goes on with what was asked of it while the next phase has
+    /// begun: one that waits for it here gives each phase its own time, and the whole a longer one.
+    pub fn settling(settle: impl Fn() + Send + Sync + 'static) -> StepClock {
+        StepClock { settle: Some(Settle(Arc::new(settle))), ..StepClock::default() }
+    }
+
     /// Ends the present phase, if any, and begins `phase`. A phase may be visited several times in a step.
     pub fn enter(&mut self, phase: Phase) {
-        self.enter_at(phase, Instant::now());
+        let now = self.settled();
+        self.enter_at(phase, now);
     }
 
     /// Ends the present phase; the time until the next `enter` counts towards no step.
     pub fn leave(&mut self) {
-        self.leave_at(Instant::now());
+        let now = self.settled();
+        self.leave_at(now);
     }
 
     /// Ends the present phase and the step, and says where its time went.
     pub fn finish_step(&mut self) -> StepTimes {
-        self.finish_step_at(Instant::now())
+        let now = self.settled();
+        self.finish_step_at(now)
+    }
+
+    /// Now, when all that was asked for is done.
+    fn settled(&self) -> Instant {
+        if let Some(Settle(settle)) = self.settle.as_ref().filter(|_| self.running.is_some()) {
+            settle();
+        }
+        Instant::now()
     }
 
     /// [`enter`](Self::enter) as of `now`.

@@ -191,6 +191,9 @@ fn offsets(side: i64) -> Tensor {
 
 #[cfg(test)]
 mod tests {
+    use plan::config::DecayRule;
+    use random::Key;
+
     use super::*;
 
     #[test]
@@ -200,6 +203,34 @@ mod tests {
             let cut = Windows { side, shift }.cut(&x);
             assert_eq!(cut.size(), [2, windows, side * side, 3]);
             assert_eq!(Windows { side, shift }.join(&cut, [5, 7]), x, "{side}, {shift}");
+        }
+    }
+
+    /// A GPU, and a grid that windows do not divide, go by copies of the windows.
+    #[test]
+    fn the_kernel_attends_as_copies_of_the_windows_do() {
+        let spec = plan::models::find("swin_tiny_patch4_window7_224").expect("a model of the table");
+        for (shift, [rows, columns]) in [(0, [4, 4]), (1, [6, 6]), (1, [4, 8])] {
+            let windows = Windows { side: 2, shift };
+            let mut declarations = Declarations::new(DecayRule::All.into(), &spec.architecture, &spec.activations);
+            let attention = WindowAttention::declare(&mut declarations, "attn", [12, 3], 6, windows);
+            let parameters = Parameters::allocate(&declarations, Some(Key::root(2)), Device::Cpu, Kind::Double);
+            let parameters = parameters.expect("a few numbers");
+            let of = |forward: &dyn Fn(&Tensor) -> Tensor| {
+                parameters.zero_grads();
+                tch::manual_seed(4);
+                let x = Tensor::randn([2, rows, columns, 12], (Kind::Double, Device::Cpu)).set_requires_grad(true);
+                let y = forward(&x);
+                (&y * Tensor::randn_like(&y)).sum(Kind::Double).backward();
+                let grads = parameters.iter().map(|one| one.tensor.grad().copy());
+                [y.detach(), x.grad()].into_iter().chain(grads).collect::<Vec<_>>()
+            };
+            let kernel = of(&|x| attention.in_place(&parameters, x));
+            let copies = of(&|x| attention.in_windows(&parameters, x));
+            for (kernel, copies) in kernel.iter().zip(&copies) {
+                let apart = (kernel - copies).abs().max().double_value(&[]);
+                assert!(apart <= 1e-12 * copies.abs().max().double_value(&[]).max(1.0), "{rows} x {columns}: {apart}");
+            }
         }
     }
 

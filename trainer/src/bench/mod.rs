@@ -22,12 +22,13 @@ use crate::device::{self, Placement};
 use crate::failure::Failure;
 use crate::footprint::{highest_peak_mib, page_faults};
 use crate::loss::Loss;
+use crate::passes::Passes;
 use crate::run::{initial_state, load_teacher, products, use_threads};
 use crate::state::TrainState;
 use crate::step::{MicroBatches, Step};
 
 pub use floor::Floor;
-pub use report::{Phases, Report};
+pub use report::{Cost, Phases, Replayed, Report};
 
 /// How long it is measured.
 #[derive(Clone, Copy, Debug)]
@@ -63,19 +64,44 @@ pub fn measure(
     };
     let mut step = Step::new(plan, communicator, &task, state.model.parameters())?;
     let mut images = MadeImages::new(plan, communicator.rank(), device);
-    let mut round = |steps| take_steps(plan, &**communicator, &mut step, &mut state, &mut images, steps);
-    round(length.warmup_steps)?;
+    let mut round = |step: &mut Step<'_>, clock: StepClock, steps| {
+        take_steps(plan, &**communicator, step, &mut state, &mut images, clock, steps)
+    };
+    round(&mut step, StepClock::new(), length.warmup_steps)?;
     loop {
-        let Round { steps, seconds, page_faults } = round(length.steps)?;
-        let peak_memory_mib = highest_peak_mib(&**communicator)?;
+        let Round { steps, seconds, page_faults } = round(&mut step, StepClock::new(), length.steps)?;
+        let peak_memory_mib = highest_peak_mib(&**communicator, device)?;
+        let phases = match device {
+            Device::Cuda(index) => phases_on_gpu(&mut step, index, |step, clock| round(step, clock, PHASE_STEPS))?,
+            _ => Phases::of(&steps),
+        };
         let floor = Floor::measure(plan, products(plan), device);
-        let measured = Report::new(plan, threads, &steps, seconds, page_faults, peak_memory_mib, floor);
+        let graph = plan.config.train.cuda_graph.then(|| Replayed::by(&step.passes));
+        let cost = Cost { seconds, page_faults, peak_memory_mib, steps: steps.len() };
+        let measured = Report::new(plan, threads, phases, cost, floor, graph);
         let mut go_on = vec![u8::from(communicator.rank() == 0 && report(measured))];
         communicator.broadcast(Phase::new("another round"), &mut go_on, 0)?;
         if go_on != [1] {
             return Ok(());
         }
     }
+}
+
+/// Steps of which phases are timed on a GPU.
+const PHASE_STEPS: usize = 3;
+
+/// The phases of steps on a GPU: it is waited for at the end of each, and passes are done operation by operation, since a graph has
+/// both in one.
+fn phases_on_gpu(
+    step: &mut Step<'_>,
+    index: usize,
+    round: impl FnOnce(&mut Step<'_>, StepClock) -> Result<Round, Failure>,
+) -> Result<Phases, Failure> {
+    let passes = std::mem::replace(&mut step.passes, Passes::one_by_one());
+    // What goes wrong on the device is said by the step itself.
+    let found = round(step, StepClock::settling(move || drop(kernels::cuda::synchronise(index))));
+    step.passes = passes;
+    Ok(Phases::of(&found?.steps))
 }
 
 /// What was measured of some steps.
@@ -93,9 +119,9 @@ fn take_steps(
     step: &mut Step<'_>,
     state: &mut TrainState,
     images: &mut MadeImages,
+    mut clock: StepClock,
     count: usize,
 ) -> Result<Round, Failure> {
-    let mut clock = StepClock::new();
     communicator.barrier(Phase::new("steps that are measured"))?;
     let (begun, faults) = (Instant::now(), page_faults());
     let mut steps = Vec::with_capacity(count);

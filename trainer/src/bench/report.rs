@@ -5,6 +5,7 @@ use plan::Plan;
 use serde::Serialize;
 
 use super::{Floor, median_of};
+use crate::passes::Passes;
 
 /// A forward pass once, and a backward pass that costs twice as much.
 const PASSES: f64 = 3.0;
@@ -30,7 +31,11 @@ pub struct Report {
     pub accumulation: usize,
     /// Images a second on each rank, over the whole round.
     pub images_per_second: f64,
-    /// Median seconds of each phase of a step, on rank 0.
+    /// Whether forward and backward were replayed as a CUDA graph, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cuda_graph: Option<Replayed>,
+    /// Median seconds of each phase of a step, on rank 0; on a GPU of steps that are done operation by operation and wait for it at
+    /// the end of each phase, so that they take longer in all.
     pub phases: Phases,
     /// Bytes of the parameters in f32.
     pub parameters_bytes: u64,
@@ -40,7 +45,7 @@ pub struct Report {
     pub product_flops_per_second: f64,
     /// The share of that which the steps reach.
     pub mfu: f64,
-    /// Highest resident memory of a rank since it began, in MiB.
+    /// Highest memory of a rank since it began, in MiB: of tensors on a GPU, else of all that was resident.
     pub peak_memory_mib: Option<f64>,
     /// Pages that the system gave to rank 0, a step.
     pub page_faults_per_step: f64,
@@ -63,25 +68,65 @@ pub struct Phases {
     pub optimizer: f64,
 }
 
-impl Report {
-    /// Of a round of `steps` that took `seconds` in all.
-    pub(super) fn new(
-        plan: &Plan,
-        threads: usize,
-        steps: &[StepTimes],
-        seconds: f64,
-        page_faults: u64,
-        peak_memory_mib: Option<f64>,
-        floor: Floor,
-    ) -> Report {
-        let phases = Phases {
+/// What became of a CUDA graph that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Replayed {
+    /// Steps replay it.
+    Yes,
+    /// They do not, for this reason.
+    No(String),
+}
+
+impl Replayed {
+    /// What `passes` did last.
+    pub fn by(passes: &Passes) -> Replayed {
+        match passes.obstacle() {
+            None if passes.are_replayed() => Replayed::Yes,
+            None => Replayed::No("there were too few steps before those that are measured".to_owned()),
+            Some(obstacle) => Replayed::No(obstacle.to_owned()),
+        }
+    }
+}
+
+/// What a round of steps took.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    /// How many steps it had.
+    pub steps: usize,
+    /// Of all steps together.
+    pub seconds: f64,
+    /// Pages that the system gave to rank 0, in all steps together.
+    pub page_faults: u64,
+    /// As in [`Report::peak_memory_mib`].
+    pub peak_memory_mib: Option<f64>,
+}
+
+impl Phases {
+    /// The medians over some steps.
+    pub(super) fn of(steps: &[StepTimes]) -> Phases {
+        Phases {
             loader: median_of(steps, Time::DataWait),
             forward: median_of(steps, Time::Forward),
             backward: median_of(steps, Time::Backward),
             all_reduce: median_of(steps, Time::AllReduce),
             optimizer: median_of(steps, Time::Optimizer),
-        };
-        let count = steps.len().max(1) as f64;
+        }
+    }
+}
+
+impl Report {
+    /// Of a round of steps.
+    pub(super) fn new(
+        plan: &Plan,
+        threads: usize,
+        phases: Phases,
+        cost: Cost,
+        floor: Floor,
+        cuda_graph: Option<Replayed>,
+    ) -> Report {
+        let Cost { steps, seconds, page_faults, peak_memory_mib } = cost;
+        let count = steps.max(1) as f64;
         let images_per_second = count * plan.rank_batch as f64 / seconds;
         let flops_per_image = PASSES * plan.model.flops() as f64;
         let mfu = images_per_second * flops_per_image / floor.flops_per_second;
@@ -95,6 +140,7 @@ impl Report {
             rank_batch: plan.rank_batch,
             accumulation: plan.accumulation,
             images_per_second,
+            cuda_graph,
             phases,
             parameters_bytes: 4 * plan.model.parameters(),
             flops_per_image,

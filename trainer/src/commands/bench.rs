@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use plan::{DataFacts, Plan};
-use trainer::bench::{Length, Report, measure};
+use trainer::bench::{Length, Replayed, Report, measure};
 use trainer::failure::Failure;
 use world::{Exit, World};
 
@@ -94,7 +94,11 @@ fn to_text(report: &Report) -> String {
         |name: &str, seconds: f64| format!("  {name:<22}{:9.1} ms  {:5.1} %", 1e3 * seconds, 100.0 * seconds / total);
     let memory = report.peak_memory_mib.map_or_else(|| "unknown".to_owned(), |mib| format!("{mib:.0} MiB"));
     let ranks = if report.world_size == 1 { String::new() } else { format!(" on each of {} ranks", report.world_size) };
-    [
+    let graph = report.cuda_graph.as_ref().map(|replayed| match replayed {
+        Replayed::Yes => "  forward and backward are replayed as a CUDA graph; phases are those without it".to_owned(),
+        Replayed::No(why) => format!("  no CUDA graph, since {why}"),
+    });
+    let lines = [
         format!(
             "{} with {}, {} pixels, {}, {} images a step, {} threads",
             report.model, report.activation, report.image_size, report.precision, report.rank_batch, report.threads
@@ -111,6 +115,6 @@ fn to_text(report: &Report) -> String {
         ),
         format!("  peak memory {memory}, {:.0} page faults a step", report.page_faults_per_step),
         format!("  held back by {}", report.bottleneck),
-    ]
-    .join("\n")
+    ];
+    lines.into_iter().chain(graph).collect::<Vec<_>>().join("\n")
 }

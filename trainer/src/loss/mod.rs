@@ -4,13 +4,11 @@ mod binary;
 pub mod distillation;
 mod targets;
 
-use dataloader::{Mix, SKIPPED};
+use dataloader::SKIPPED;
 use plan::config::LossName;
 use tch::{Reduction, Tensor};
 
-use crate::memory::sent;
-use crate::mixing::mixed_cross_entropy;
-use crate::skipped::counted;
+use crate::mixing::{Mixes, mixed_cross_entropy};
 
 pub use binary::Binary;
 pub use targets::Targets;
@@ -40,33 +38,30 @@ impl Loss {
         }
     }
 
-    /// The loss of `logits` `(N, C)`, a differentiable scalar, where `labels` and `mixes` say what N images show.
+    /// The loss of `logits` `(N, C)`, a differentiable scalar, where `labels` `(N)` and `mixes` say what N images show.
     ///
     /// # Panics
     /// When logits, labels and mixes are not as many.
-    pub fn of(&self, logits: &Tensor, labels: &[i64], mixes: Option<&[Mix]>) -> Tensor {
-        match (self, mixes) {
-            (Loss::Binary(binary), _) => binary.of(logits, &Targets::new(labels, mixes, logits)),
-            (Loss::CrossEntropy { smoothing }, Some(mixes)) => mixed_cross_entropy(logits, labels, mixes, *smoothing),
-            (Loss::CrossEntropy { smoothing }, None) => cross_entropy(logits, labels, *smoothing),
+    pub fn of(&self, logits: &Tensor, labels: &Tensor, mixes: Option<&Mixes>) -> Tensor {
+        let targets = || Targets::new(labels, mixes, logits.kind());
+        match self {
+            Loss::Binary(binary) => binary.of(logits, &targets()),
+            Loss::CrossEntropy { smoothing } if mixes.is_some() => mixed_cross_entropy(logits, &targets(), *smoothing),
+            Loss::CrossEntropy { smoothing } => cross_entropy(logits, labels, *smoothing),
         }
     }
 }
 
 /// As PyTorch's `cross_entropy` with smoothing; what is skipped counts in the divisor alone.
-fn cross_entropy(logits: &Tensor, labels: &[i64], smoothing: f64) -> Tensor {
-    let target = sent(Tensor::from_slice(labels), logits.device());
-    let of = |reduction| logits.cross_entropy_loss::<Tensor>(&target, None, reduction, SKIPPED, smoothing);
-    if counted(labels) == labels.len() {
-        return of(Reduction::Mean);
-    }
-    of(Reduction::Sum) / labels.len() as f64
+fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Tensor {
+    let sum = logits.cross_entropy_loss::<Tensor>(labels, None, Reduction::Sum, SKIPPED, smoothing);
+    sum / labels.size()[0] as f64
 }
 
 #[cfg(test)]
 mod tests {
-    use dataloader::Blend;
-    use tch::Kind;
+    use dataloader::{Blend, Mix};
+    use tch::{Device, Kind};
 
     use super::distillation::{Distillation, Lesson};
     use super::*;
@@ -74,6 +69,10 @@ mod tests {
     fn logits(phase: f64, rows: i64) -> Tensor {
         let values: Vec<f64> = (0..rows * 5).map(|i| 2.0 * (0.9 * i as f64 + phase).sin()).collect();
         Tensor::from_slice(&values).view([rows, 5])
+    }
+
+    fn tensors(labels: &[i64], mixes: Option<&[Mix]>) -> (Tensor, Option<Mixes>) {
+        (Tensor::from_slice(labels), mixes.map(|mixes| Mixes::new(mixes, false, Device::Cpu)))
     }
 
     /// An image that was left out changes nothing for the others, plain or mixed with one another.
@@ -87,12 +86,13 @@ mod tests {
         for (loss, mixes) in losses.iter().flat_map(|loss| [None, Some(&pairs)].map(|mixes| (loss, mixes))) {
             let of = |labels: &[i64], lesson: Option<Lesson>| {
                 let rows = labels.len();
-                let (logits, mixes) = (logits(0.1, rows as i64), mixes.map(|mixes| &mixes[..rows]));
-                let base = loss.of(&logits, labels, mixes);
+                let logits = logits(0.1, rows as i64);
+                let (labels, mixes) = tensors(labels, mixes.map(|mixes| &mixes[..rows]));
+                let base = loss.of(&logits, &labels, mixes.as_ref());
                 let found = match lesson {
                     None => base,
                     Some(lesson) => {
-                        let targets = Targets::new(labels, mixes, &logits);
+                        let targets = Targets::new(&labels, mixes.as_ref(), Kind::Double);
                         let teacher = self::logits(0.5, rows as i64);
                         Distillation { lesson, alpha: 0.5 }.of(base, &logits, &teacher, &targets)
                     }
@@ -112,8 +112,10 @@ mod tests {
     fn an_image_whose_partner_is_skipped_counts_in_part() {
         let mixes = [1, 0].map(|partner| Mix { partner, weight: 0.7, blend: Blend::Whole });
         let loss = Loss::Binary(Binary { smoothing: 0.0, threshold: Some(0.0), sum_classes: true });
-        let found = loss.of(&logits(0.1, 2), &[3, SKIPPED], Some(&mixes)).double_value(&[]) * 2.0;
-        let row = |place| loss.of(&logits(0.1, 2).narrow(0, place, 1), &[3], None).double_value(&[]);
+        let (labels, mixes) = tensors(&[3, SKIPPED], Some(&mixes));
+        let found = loss.of(&logits(0.1, 2), &labels, mixes.as_ref()).double_value(&[]) * 2.0;
+        let label = labels.narrow(0, 0, 1);
+        let row = |place| loss.of(&logits(0.1, 2).narrow(0, place, 1), &label, None).double_value(&[]);
         let expected = 0.7 * row(0) + 0.3 * row(1);
         assert!((found - expected).abs() < 1e-12, "{found} and {expected}");
     }

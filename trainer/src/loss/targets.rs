@@ -1,9 +1,9 @@
 //! What each image of a batch should be taken for: two classes at most, and the share of each.
 
-use dataloader::{Mix, SKIPPED};
+use dataloader::SKIPPED;
 use tch::{Kind, Tensor};
 
-use crate::memory::sent;
+use crate::mixing::Mixes;
 
 /// The classes of N images that may be mixed with their partners, and how much of each image they are.
 pub struct Targets {
@@ -14,28 +14,25 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// The targets of `labels`, on the device and of the kind of `logits`; without mixes each image is all its own.
+    /// The targets of `labels` `(N)`, in `kind`; without mixes each image is all its own.
     ///
     /// # Panics
-    /// When logits, labels and mixes are not as many.
-    pub fn new(labels: &[i64], mixes: Option<&[Mix]>, logits: &Tensor) -> Targets {
-        let as_many = mixes.is_none_or(|mixes| mixes.len() == labels.len());
-        assert!(logits.size()[0] == labels.len() as i64 && as_many, "one label and one mix an image");
-        let of = |place: usize| match mixes {
-            Some(mixes) => {
-                [(labels[place], mixes[place].weight), (labels[mixes[place].partner], 1.0 - mixes[place].weight)]
+    /// When labels and mixes are not as many.
+    pub fn new(labels: &Tensor, mixes: Option<&Mixes>, kind: Kind) -> Targets {
+        let both = |own: &Tensor, partners: &Tensor| Tensor::stack(&[own, partners], 1); // (N, 2)
+        let (labels, shares) = match mixes {
+            Some(Mixes { partners, weights, .. }) => {
+                assert_eq!(labels.size(), partners.size(), "one label and one mix an image");
+                (both(labels, &labels.index_select(0, partners)), both(weights, &(1.0 - weights)).to_kind(kind))
             }
-            None => [(labels[place], 1.0), (labels[place], 0.0)],
+            None => {
+                let like = (kind, labels.device());
+                let (all, nothing) = (Tensor::ones(labels.size(), like), Tensor::zeros(labels.size(), like));
+                (both(labels, labels), both(&all, &nothing))
+            }
         };
-        let pairs: Vec<(i64, f64)> = (0..labels.len()).flat_map(of).collect();
         // A skipped image stands at some class, where its share is nothing.
-        let classes: Vec<i64> = pairs.iter().map(|&(label, _)| label.max(0)).collect();
-        let counts = |&(label, share): &(i64, f64)| if label == SKIPPED { 0.0 } else { share };
-        let shares: Vec<f64> = pairs.iter().map(counts).collect();
-        Targets {
-            classes: sent(Tensor::from_slice(&classes).view([-1, 2]), logits.device()),
-            shares: sent(Tensor::from_slice(&shares).view([-1, 2]).to_kind(logits.kind()), logits.device()),
-        }
+        Targets { classes: labels.clamp_min(0), shares: shares * labels.ne(SKIPPED) }
     }
 
     /// `(N)`: how much of each image counts; 1 where nothing was skipped.

@@ -14,6 +14,7 @@ pub struct CudaTable {
     pub launch: *const c_void,
     pub current_stream: unsafe extern "C" fn(device: c_int, stream: *mut *mut c_void) -> Answer,
     pub synchronise: unsafe extern "C" fn(device: c_int) -> Answer,
+    pub peak_memory: unsafe extern "C" fn(device: c_int, bytes: *mut usize) -> Answer,
     pub pin: unsafe extern "C" fn(tensor: *const CTensor, pinned: *mut *mut CTensor) -> Answer,
     pub stream_new: unsafe extern "C" fn(device: c_int, side: *mut *mut c_void) -> Answer,
     pub stream_free: unsafe extern "C" fn(side: *mut c_void),
