@@ -7,11 +7,14 @@ use tch::{Device, Tensor};
 use crate::classification::ImageBatch;
 use crate::failure::Failure;
 use crate::memory::ImageMemory;
+use crate::normalisation::Normalisation;
 use crate::step::MicroBatches;
 
 /// The micro-batches of this rank on its device.
 pub struct Feed<'a, 'b> {
     batches: &'a mut Batches<'b, ImageMemory>,
+    /// For images that come as bytes.
+    normalisation: Normalisation,
     to: Destination,
 }
 
@@ -33,16 +36,20 @@ struct Travelling {
 }
 
 impl<'a, 'b> Feed<'a, 'b> {
-    /// Hands out `batches` on `device`.
+    /// Hands out `batches` on `device`, where `normalisation` is, too.
     ///
     /// # Errors
     /// When the device gives no stream.
-    pub fn new(batches: &'a mut Batches<'b, ImageMemory>, device: Device) -> Result<Feed<'a, 'b>, Failure> {
+    pub fn new(
+        batches: &'a mut Batches<'b, ImageMemory>,
+        normalisation: Normalisation,
+        device: Device,
+    ) -> Result<Feed<'a, 'b>, Failure> {
         let to = match device {
             Device::Cuda(index) => Destination::Device { device, stream: SideStream::new(index)?, next: None },
             _ => Destination::Host,
         };
-        Ok(Feed { batches, to })
+        Ok(Feed { batches, normalisation, to })
     }
 }
 
@@ -50,7 +57,7 @@ impl MicroBatches for Feed<'_, '_> {
     fn next<T>(&mut self, work: impl FnOnce(&ImageBatch<'_>) -> T) -> Result<T, Failure> {
         let Destination::Device { stream, next, .. } = &mut self.to else {
             let lease = take(self.batches)?;
-            let images = lease.images(lease.len(), lease.size());
+            let images = self.normalisation.normalised(lease.images(lease.len(), lease.size()), lease.labels());
             return Ok(work(&ImageBatch { images, labels: lease.labels(), samples: lease.samples() }));
         };
         if next.is_none() {
@@ -74,7 +81,10 @@ impl MicroBatches for Feed<'_, '_> {
         }
         let lease = take(self.batches)?;
         let images = lease.images(lease.len(), lease.size());
-        let images = stream.run_beside(|| images.internal_to_copy((images.kind(), *device), true));
+        let images = stream.run_beside(|| {
+            let arrived = images.internal_to_copy((images.kind(), *device), true);
+            self.normalisation.normalised(arrived, lease.labels())
+        });
         *next = Some(Travelling { images, lease });
         Ok(())
     }

@@ -24,6 +24,7 @@ pub mod loss_scale;
 pub mod masks;
 pub mod memory;
 pub mod mixing;
+pub mod normalisation;
 pub mod optimizer;
 pub mod passes;
 pub mod resume;

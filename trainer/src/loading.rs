@@ -1,12 +1,16 @@
 //! This rank's loaders: the endless training stream, and its share of the validation set.
 
 use collectives::Communicator;
-use dataloader::LoaderSpec;
+use dataloader::{LoaderSpec, Pixels};
 use plan::{ConfigError, Plan};
+use tch::Device;
 
 use crate::run_folder::RunFolder;
 
-/// This rank's endless stream of training micro-batches, from `start_step` on.
+/// This rank's endless stream of training micro-batches, from `start_step` on, for `device`.
+///
+/// To a GPU images go as bytes, a quarter of what they are when they are normalised, which is done there. Where the recipe erases
+/// rectangles of normalised pixels, they go as floats.
 ///
 /// # Errors
 /// When the config asks for an augmentation that there is not.
@@ -15,8 +19,12 @@ pub fn training_spec(
     ranks: &dyn Communicator,
     folder: &RunFolder,
     start_step: u64,
+    device: Device,
 ) -> Result<LoaderSpec, ConfigError> {
-    let spec = LoaderSpec::training(&plan.config, plan.model.image_size as u32, plan.micro_batch)?;
+    let mut spec = LoaderSpec::training(&plan.config, plan.model.image_size as u32, plan.micro_batch)?;
+    if device.is_cuda() && spec.transform.augment.erasing.is_none() {
+        spec.transform.pixels = Pixels::U8;
+    }
     Ok(LoaderSpec { start_step, ..of_rank(spec, ranks, folder) })
 }
 

@@ -1,39 +1,48 @@
 //! The memory of tensors seen as plain slices, for the loader that fills it and the ranks that average it.
 
 use collectives::Buffer;
-use dataloader::BatchMemory;
+use dataloader::{BatchMemory, Pixels};
 use kernels::KernelError;
 use tch::{Device, Kind, Tensor};
 
-/// Images of one micro-batch, f32 on the CPU, seen by the loader as bytes: `(N, 3, H, W)` from the beginning of the memory.
+/// Images of one micro-batch on the CPU, from the beginning of the memory on: `(N, 3, H, W)` f32, or `(N, H, W, 3)` bytes.
 pub struct ImageMemory {
     values: Tensor, // (N · 3 · H · W) for the largest images
 }
 
 impl ImageMemory {
-    /// Memory for `batch` images of at most `size` × `size` pixels, from which `device` reads by itself.
+    /// Memory for `batch` images of at most `size` × `size` pixels as a loader delivers them, from which `device` reads by itself.
     ///
     /// # Errors
     /// When the system pins no more memory for a GPU.
-    pub fn new(batch: usize, size: usize, device: Device) -> Result<ImageMemory, KernelError> {
-        let values = Tensor::zeros([(batch * 3 * size * size) as i64], (Kind::Float, Device::Cpu));
+    pub fn new(batch: usize, size: usize, pixels: &Pixels, device: Device) -> Result<ImageMemory, KernelError> {
+        let kind = match pixels {
+            Pixels::F32 { .. } => Kind::Float,
+            Pixels::U8 => Kind::Uint8,
+        };
+        let values = Tensor::zeros([(batch * 3 * size * size) as i64], (kind, Device::Cpu));
         Ok(ImageMemory { values: if device.is_cuda() { kernels::cuda::pinned(&values)? } else { values } })
     }
 
-    /// The first `len` images of `size` × `size` pixels, `(len, 3, H, W)`: a view, to be dropped before the memory goes
-    /// back to the loader.
+    /// The first `len` images of `size` × `size` pixels: a view, to be dropped before the memory goes back to the loader.
     ///
     /// # Panics
     /// When the memory is smaller.
     pub fn images(&self, len: usize, size: u32) -> Tensor {
         let (len, size) = (len as i64, i64::from(size));
-        self.values.narrow(0, 0, len * 3 * size * size).view([len, 3, size, size])
+        let shape = if self.values.kind() == Kind::Uint8 { [len, size, size, 3] } else { [len, 3, size, size] };
+        self.values.narrow(0, 0, len * 3 * size * size).view(shape)
     }
 }
 
 impl BatchMemory for ImageMemory {
     fn bytes(&mut self) -> &mut [u8] {
-        bytemuck::cast_slice_mut(floats(&mut self.values))
+        if self.values.kind() == Kind::Float {
+            return bytemuck::cast_slice_mut(floats(&mut self.values));
+        }
+        // SAFETY: `numel` bytes lie at `data_ptr` of a contiguous tensor of bytes, which `new` made; the exclusive borrow keeps this
+        // handle from being used meanwhile, and views of it are dropped before the memory goes back to the loader.
+        unsafe { std::slice::from_raw_parts_mut(self.values.data_ptr().cast::<u8>(), self.values.numel()) }
     }
 }
 
