@@ -21,18 +21,37 @@ pub struct Placement {
     pub notice: Option<String>,
 }
 
+/// Where somebody said which device it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// In the config: `train.device`.
+    InConfig,
+    /// On the command line: `--device`.
+    OnCommandLine,
+}
+
+impl Asked {
+    /// How a person asks for this device there.
+    fn words(self, device: config::Device) -> String {
+        match self {
+            Asked::InConfig => format!("train.device = \"{}\"", device.name()),
+            Asked::OnCommandLine => format!("--device {}", device.name()),
+        }
+    }
+}
+
 /// The device of this rank: of `auto` its GPU where the machine has one, else the CPU. Every rank of a machine has a GPU of its own.
 ///
 /// # Errors
 /// [`Exit::Config`] where `cuda` is asked for and cannot be had, or there are more ranks here than GPUs.
-pub fn choose(wanted: config::Device, world: &World) -> Result<Placement, Failure> {
+pub fn choose(wanted: config::Device, asked: Asked, world: &World) -> Result<Placement, Failure> {
     let on_cpu = |notice| Ok(Placement { device: Device::Cpu, notice });
     if wanted == config::Device::Cpu || (wanted == config::Device::Auto && !has_driver()) {
         return on_cpu(None);
     }
     let refused = |why: &dyn std::fmt::Display| {
-        let wanted = wanted.name();
-        Failure::because(Exit::Config, format!("train.device = \"{wanted}\", but {why}; or set train.device = \"cpu\""))
+        let (wanted, cpu) = (asked.words(wanted), asked.words(config::Device::Cpu));
+        Failure::because(Exit::Config, format!("{wanted}, but {why}; or ask for {cpu}"))
     };
     let usable = cuda::load().map_err(|error| error.to_string()).and_then(|()| match Cuda::device_count() {
         0 => Err("the driver shows no GPU: `nvidia-smi` should list one (CUDA_VISIBLE_DEVICES hides some)".to_owned()),
@@ -88,7 +107,7 @@ mod tests {
     #[test]
     fn the_cpu_is_taken_where_it_is_asked_for() {
         assert_eq!(
-            choose(config::Device::Cpu, &world()).expect("a CPU"),
+            choose(config::Device::Cpu, Asked::InConfig, &world()).expect("a CPU"),
             Placement { device: Device::Cpu, notice: None }
         );
     }
@@ -99,9 +118,11 @@ mod tests {
         if has_driver() {
             return;
         }
-        assert_eq!(choose(config::Device::Auto, &world()).expect("a CPU").device, Device::Cpu);
-        let failure = choose(config::Device::Cuda, &world()).expect_err("no GPU");
-        assert_eq!(failure.exit, Exit::Config);
-        assert!(failure.error.to_string().contains("train.device = \"cpu\""), "{}", failure.error);
+        assert_eq!(choose(config::Device::Auto, Asked::InConfig, &world()).expect("a CPU").device, Device::Cpu);
+        for (asked, way_out) in [(Asked::InConfig, "train.device = \"cpu\""), (Asked::OnCommandLine, "--device cpu")] {
+            let failure = choose(config::Device::Cuda, asked, &world()).expect_err("no GPU");
+            assert_eq!(failure.exit, Exit::Config);
+            assert!(failure.error.to_string().ends_with(way_out), "{}", failure.error);
+        }
     }
 }

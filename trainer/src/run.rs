@@ -22,7 +22,7 @@ use world::{Exit, World};
 use crate::beginning::{begin_from, told};
 use crate::classification::Classification;
 use crate::data_parallel::{Exchanges, Sharding, Slice};
-use crate::device::{self, Placement};
+use crate::device::{self, Asked, Placement};
 use crate::ema::Ema;
 use crate::evaluation::Evaluation;
 use crate::failure::Failure;
@@ -71,7 +71,7 @@ pub fn train(
     communicator: &Arc<dyn Communicator>,
     stop: &StopFlag,
 ) -> Result<Ending, Failure> {
-    let Placement { device, notice } = device::choose(config.train.device, world)?;
+    let Placement { device, notice } = device::choose(config.train.device, Asked::InConfig, world)?;
     let ranks = &device::join(communicator, device, &config.parallel)?;
     let communicator = &**ranks;
     let folder = RunFolder::new(options.run_dir.as_deref(), &config.name);

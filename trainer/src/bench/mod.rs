@@ -18,7 +18,7 @@ use tch::{Device, Kind, Tensor};
 use world::World;
 
 use crate::classification::{Classification, ImageBatch};
-use crate::device::{self, Placement};
+use crate::device::{self, Asked, Placement};
 use crate::failure::Failure;
 use crate::footprint::{highest_peak_mib, page_faults};
 use crate::loss::Loss;
@@ -52,7 +52,7 @@ pub fn measure(
 ) -> Result<(), Failure> {
     let threads = use_threads(&plan.config, world);
     kernels::memory::keep();
-    let Placement { device, notice } = device::choose(plan.config.train.device, world)?;
+    let Placement { device, notice } = device::choose(plan.config.train.device, Asked::InConfig, world)?;
     notice.iter().for_each(|words| eprintln!("{words}"));
     let communicator = &device::join(communicator, device, &plan.config.parallel)?;
     let mut state = initial_state(plan, communicator, device)?;

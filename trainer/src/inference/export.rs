@@ -1,6 +1,7 @@
 //! A trained network as a file that timm loads.
 
 use models::Weights;
+use tch::Device;
 
 use super::description::Description;
 use super::saved::Saved;
@@ -12,7 +13,7 @@ use crate::failure::Failure;
 /// When the weights are not those that the network needs.
 pub fn to_timm(saved: &Saved) -> Result<Vec<u8>, Failure> {
     let spec = saved.spec()?;
-    let model = saved.model()?;
+    let model = saved.model(Device::Cpu)?;
     let augment = &saved.config.augment;
     let side = spec.image_size;
     let description = Description {

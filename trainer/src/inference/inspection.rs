@@ -4,7 +4,7 @@ use dataloader::{LoaderSpec, LoaderStats, SKIPPED, Source};
 use eafo::layers::{FORMAT, LayerFile};
 use eafo::tally::Tally;
 use models::{Mode, Preactivations};
-use tch::Tensor;
+use tch::{Device, Tensor};
 use world::Exit;
 
 use super::saved::Saved;
@@ -24,7 +24,7 @@ pub fn inspect(
     spec: &LoaderSpec,
     stats: &LoaderStats,
 ) -> Result<LayerFile, Failure> {
-    let (described, model) = (saved.spec()?, saved.model()?);
+    let (described, model) = (saved.spec()?, saved.model(Device::Cpu)?);
     let modules = model.activations();
     let mut tallies: Vec<Option<Tally>> = modules.iter().map(|_| None).collect();
     let mut seen = 0;

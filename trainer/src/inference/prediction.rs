@@ -5,7 +5,7 @@ use std::path::Path;
 use dataloader::{BadImage, Decode, SingleImages, Transform};
 use models::{Mode, Model};
 use serde::Serialize;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::saved::Saved;
 use crate::failure::Failure;
@@ -35,7 +35,7 @@ impl Predictor {
     /// # Errors
     /// When the weights are not those of the model.
     pub fn new(saved: &Saved) -> Result<Predictor, Failure> {
-        let model = saved.model()?;
+        let model = saved.model(Device::Cpu)?;
         let transform = Transform::evaluation(&saved.config, saved.spec()?.image_size as u32);
         let side = i64::from(transform.size);
         Ok(Predictor {

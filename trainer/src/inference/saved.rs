@@ -149,13 +149,13 @@ impl Saved {
             .map_err(|bad| Failure::from(self.config.bad_model("model", bad)))
     }
 
-    /// The network with its weights.
+    /// The network with its weights, on `device`.
     ///
     /// # Errors
     /// [`Exit::Config`] when the weights are not those of this model, or not all of them.
-    pub fn model(&self) -> Result<Model, Failure> {
+    pub fn model(&self, device: Device) -> Result<Model, Failure> {
         let decay = self.config.optimizer.decay;
-        let model = Model::new(&self.spec()?, decay, Key::root(0), Device::Cpu)?;
+        let model = Model::new(&self.spec()?, decay, Key::root(0), device)?;
         let report = model.load_pretrained(&self.weights).map_err(|error| refused(&self.path, &error.to_string()))?;
         if report.is_complete() {
             return Ok(model);
