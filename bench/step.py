@@ -113,6 +113,7 @@ def command_of(who, case, arguments, folder, python):
         config.write_text(
             f'name = "bench"\n[data]\npath = "none"\n[model]\nname = "{case.model}"\nactivation = "{case.activation}"\n'
             f'[train]\nbatch_size = {case.batch}\nprecision = "{case.precision}"\nthreads = {arguments.threads}\ndevice = "{device}"\n'
+            f'cuda_graph = {"true" if device == "cuda" else "false"}\n'
             "[loss]\nsmoothing = 0.0\n"
         )
         return [str(arguments.program), "bench", str(config), "--each-line", *words]
@@ -173,6 +174,8 @@ def table(name, bench, figures, lost, arguments):
     last = figures["ours"][-1]
     phases = ", ".join(f"{key} {1e3 * value:.0f}" for key, value in last["phases"].items() if value > 1e-4)
     print(f"  of ours: {100 * median(figures['ours'], 'mfu'):.0f} % of its matrix products alone ({last['product_flops_per_second'] / 1e9:.0f} GFLOP/s); ms a step: {phases}", flush=True)
+    if isinstance(graph := last.get("cuda_graph"), dict):
+        print(f"  of ours: no CUDA graph, since {graph['no']}", flush=True)
     return lines
 
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Checks and measures Rectify on this machine's GPU, by the torch 2.11 of its python3. Made by `make gpu-bundle`.
 #
-#   ./run.sh check             what is here, every kernel against its reference, losses of the GPU against the CPU's, NCCL with one rank
+#   ./run.sh check             what is here, every kernel against its reference, losses of the GPU against the CPU's and
+#                              of a CUDA graph against none, NCCL with one rank
 #   ./run.sh bench [CASES]     the training step against timm on PyTorch, eager and compiled (cases: bench/step.py --device cuda --help)
 #   ./run.sh cifar10 MINUTES   ViT-Tiny on CIFAR-10 with CRReLU and with GELU, as many epochs as the minutes allow
 #
@@ -9,7 +10,7 @@
 set -eu -o pipefail
 cd "$(dirname "$0")"
 
-usage() { sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2; }
+usage() { sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2; }
 die() { echo "error: $*" >&2; exit 1; }
 
 prepare() {
@@ -25,11 +26,22 @@ prepare() {
     tee "$report/machine.txt"
 }
 
-# One run of the digits without anything that differs between devices by design.
+# losses NAME KEY…: one run of the digits without anything that differs between devices by design.
 losses() {
-  "$trainer" train configs/demo.toml --run-dir "$report/parity-$1" --set data.path=target/digits --set "train.device=$1" \
-    --set train.precision=f32 --set log.every_steps=1 --set schedule.max_steps=40 --set log.progress=false >/dev/null || return 1
-  rm -rf "$report/parity-$1/checkpoints"
+  local run=$report/parity-$1 sets=(--set data.path=target/digits --set train.precision=f32) key
+  shift
+  for key in "$@"; do sets+=(--set "$key"); done
+  "$trainer" train configs/demo.toml --run-dir "$run" "${sets[@]}" --set log.every_steps=1 --set schedule.max_steps=40 \
+    --set log.progress=false 2>&1 | tee "$run.txt" >/dev/null || return 1
+  rm -rf "$run/checkpoints"
+}
+
+# The losses of a CPU, of this GPU, and of a CUDA graph on it.
+parity() {
+  losses cpu train.device=cpu && losses cuda train.device=cuda && losses graph train.device=cuda train.cuda_graph=true || return 1
+  grep -rq "replayed as a CUDA graph" "$report/parity-graph/logs" || { grep -rhn "CUDA graph\|cuda_graph" "$report"/parity-graph*; return 1; }
+  echo "GPU against CPU:" && python3 bench/parity.py "$report/parity-cpu" "$report/parity-cuda" || return 1
+  echo "CUDA graph against none:" && python3 bench/parity.py "$report/parity-cuda" "$report/parity-graph" 1e-6 1e-3
 }
 
 check() {
@@ -37,8 +49,7 @@ check() {
   target/release/rectify doctor | tee "$report/doctor.txt" || true
   RECTIFY_TEST_DEVICE=cuda target/release/test-kernels --test-threads 1 2>&1 | tee "$report/kernels.txt" || failed=1
   target/release/test-nccl --ignored --test-threads 1 2>&1 | tee "$report/nccl.txt" || failed=1
-  { losses cpu && losses cuda && python3 bench/parity.py "$report/parity-cpu" "$report/parity-cuda"; } 2>&1 |
-    tee "$report/parity.txt" || failed=1
+  parity 2>&1 | tee "$report/parity.txt" || failed=1
   [ $failed = 0 ] || die "something above failed"
   echo "all checks passed"
 }

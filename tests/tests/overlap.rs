@@ -17,7 +17,9 @@ fn parameters(workshop: &Workshop, ranks: usize, run: &str, sets: &[&str]) -> Ve
 fn overlap_changes_no_bit(ranks: usize) {
     let workshop = Workshop::new();
     for (name, wire) in [("full", "parallel.wire=f32"), ("half", "parallel.wire=bf16")] {
-        let of = |run: &str, sets: &[&str]| parameters(&workshop, ranks, &format!("{run}-{name}"), &[&[wire], sets].concat());
+        let of = |run: &str, sets: &[&str]| {
+            parameters(&workshop, ranks, &format!("{run}-{name}"), &[&[wire], sets].concat())
+        };
         let overlapped = of("overlapped", &[]);
         assert!(overlapped == of("again", &[]), "{ranks} ranks, {wire}: two runs differ");
         assert!(overlapped == of("after", &["parallel.overlap=false"]), "{ranks} ranks, {wire}: overlap changes bits");
@@ -25,7 +27,8 @@ fn overlap_changes_no_bit(ranks: usize) {
         let sharded_after = of("sharded-after", &["parallel.shard_optimizer=true", "parallel.overlap=false"]);
         assert!(sharded == sharded_after, "{ranks} ranks, {wire}: overlap changes bits of a sharded run");
     }
-    let [full, half] = ["full", "half"].map(|name| workshop.checkpoint_file(&format!("again-{name}"), 10, "parameters.safetensors"));
+    let [full, half] =
+        ["full", "half"].map(|name| workshop.checkpoint_file(&format!("again-{name}"), 10, "parameters.safetensors"));
     assert!(full != half, "{ranks} ranks: bf16 did not travel");
 }
 

@@ -11,26 +11,31 @@ use crate::failure::Failure;
 /// The norm is taken after averaging, so it is the same on every rank, and all ranks stop at the same step.
 pub struct Divergence {
     first: Tensor,
-    norm: Tensor,
+    norm: Option<Tensor>,
 }
 
 impl Divergence {
     /// Nothing has gone wrong yet.
     pub fn new(device: Device) -> Divergence {
         let first = Tensor::full([], -1, (Kind::Int64, device));
-        Divergence { first, norm: Tensor::zeros([], (Kind::Float, device)) }
+        Divergence { first, norm: None }
     }
 
     /// Looks at the gradient norm of `step`, a scalar on the device.
     pub fn watch(&mut self, norm: Tensor, step: u64) {
         let fine = norm.isfinite().logical_or(&self.first.ge(0));
         self.first = self.first.where_self(&fine, &self.first.full_like(step as i64));
-        self.norm = norm;
+        self.norm = Some(norm);
     }
 
-    /// The gradient norm of the last step, before clipping.
-    pub fn norm(&self) -> f64 {
-        self.norm.double_value(&[])
+    /// There is nothing to look at in a step that was left out.
+    pub fn pass_over(&mut self) {
+        self.norm = None;
+    }
+
+    /// The gradient norm of the last step, before clipping; none of a step that was left out.
+    pub fn norm(&self) -> Option<f64> {
+        self.norm.as_ref().map(|norm| norm.double_value(&[]))
     }
 
     /// Waits for the flag and ends the run if it is set.
@@ -66,7 +71,9 @@ mod tests {
         let norm = |value: f32| Tensor::from(value);
         divergence.watch(norm(1.5), 0);
         assert!(divergence.check(&plan).is_ok());
-        assert_eq!(divergence.norm(), 1.5);
+        assert_eq!(divergence.norm(), Some(1.5));
+        divergence.pass_over();
+        assert!(divergence.norm().is_none() && divergence.check(&plan).is_ok());
         for (step, value) in [(1, f32::INFINITY), (2, f32::NAN), (3, 1.0)] {
             divergence.watch(norm(value), step);
         }

@@ -124,8 +124,9 @@ pub fn for_each_batch(
     stats: &LoaderStats,
     mut work: impl FnMut(&ImageBatch<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let memory =
-        (0..MEMORIES).map(|_| ImageMemory::new(spec.micro_batch, image_size, &spec.transform.pixels, Device::Cpu)).collect::<Result<_, _>>()?;
+    let memory = (0..MEMORIES)
+        .map(|_| ImageMemory::new(spec.micro_batch, image_size, &spec.transform.pixels, Device::Cpu))
+        .collect::<Result<_, _>>()?;
     with_batches(source, spec, memory, stats, |batches| {
         while let Some(lease) = batches.next()? {
             let images = lease.images(lease.len(), lease.size());

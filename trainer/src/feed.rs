@@ -13,7 +13,7 @@ use crate::step::MicroBatches;
 /// The micro-batches of this rank on its device.
 pub struct Feed<'a, 'b> {
     batches: &'a mut Batches<'b, ImageMemory>,
-    /// For images that come as bytes.
+    /// What is left to do with images that come as bytes.
     normalisation: Normalisation,
     to: Destination,
 }
@@ -57,7 +57,8 @@ impl MicroBatches for Feed<'_, '_> {
     fn next<T>(&mut self, work: impl FnOnce(&ImageBatch<'_>) -> T) -> Result<T, Failure> {
         let Destination::Device { stream, next, .. } = &mut self.to else {
             let lease = take(self.batches)?;
-            let images = self.normalisation.normalised(lease.images(lease.len(), lease.size()), lease.labels());
+            let images = lease.images(lease.len(), lease.size());
+            let images = self.normalisation.normalised(images, lease.labels(), lease.samples());
             return Ok(work(&ImageBatch { images, labels: lease.labels(), samples: lease.samples() }));
         };
         if next.is_none() {
@@ -83,7 +84,7 @@ impl MicroBatches for Feed<'_, '_> {
         let images = lease.images(lease.len(), lease.size());
         let images = stream.run_beside(|| {
             let arrived = images.internal_to_copy((images.kind(), *device), true);
-            self.normalisation.normalised(arrived, lease.labels())
+            self.normalisation.normalised(arrived, lease.labels(), lease.samples())
         });
         *next = Some(Travelling { images, lease });
         Ok(())

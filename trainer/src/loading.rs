@@ -1,16 +1,16 @@
 //! This rank's loaders: the endless training stream, and its share of the validation set.
 
 use collectives::Communicator;
-use dataloader::{LoaderSpec, Pixels};
+use dataloader::LoaderSpec;
 use plan::{ConfigError, Plan};
 use tch::Device;
 
+use crate::normalisation::Normalisation;
 use crate::run_folder::RunFolder;
 
-/// This rank's endless stream of training micro-batches, from `start_step` on, for `device`.
+/// This rank's endless stream of training micro-batches, from `start_step` on, and what is left to do for `device`.
 ///
-/// To a GPU images go as bytes, a quarter of what they are when they are normalised, which is done there. Where the recipe erases
-/// rectangles of normalised pixels, they go as floats.
+/// To a GPU images go as bytes, a quarter of what they are when they are normalised: that is done there, and rectangles are erased.
 ///
 /// # Errors
 /// When the config asks for an augmentation that there is not.
@@ -20,12 +20,13 @@ pub fn training_spec(
     folder: &RunFolder,
     start_step: u64,
     device: Device,
-) -> Result<LoaderSpec, ConfigError> {
+) -> Result<(LoaderSpec, Normalisation), ConfigError> {
     let mut spec = LoaderSpec::training(&plan.config, plan.model.image_size as u32, plan.micro_batch)?;
-    if device.is_cuda() && spec.transform.augment.erasing.is_none() {
-        spec.transform.pixels = Pixels::U8;
-    }
-    Ok(LoaderSpec { start_step, ..of_rank(spec, ranks, folder) })
+    let normalisation = match device {
+        Device::Cuda(_) => Normalisation::instead_of(&mut spec, device),
+        _ => Normalisation::none(),
+    };
+    Ok((LoaderSpec { start_step, ..of_rank(spec, ranks, folder) }, normalisation))
 }
 
 /// This rank's share of the validation set, once. Bad images are left out, so that none counts twice.

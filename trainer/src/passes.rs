@@ -87,6 +87,11 @@ impl Passes {
         self.recorded.is_some()
     }
 
+    /// Whether passes are still to be written down.
+    pub fn will_be_recorded(&self) -> bool {
+        self.recorder.is_some() && self.recorded.is_none()
+    }
+
     /// Does `work` on `inputs`: forward, backward, and the loss as the answer, outside autograd. It reads nothing that changes
     /// from step to step but the inputs and the parameters, and asks nothing of the host; it may be done any number of times, or
     /// not at all where what it did before is replayed.
@@ -104,7 +109,10 @@ impl Passes {
         }
         if self.recorded.is_none() {
             match recorder.record(inputs.copy(), &mut work) {
-                Ok(recorded) => self.recorded = Some(recorded),
+                Ok(recorded) => {
+                    tracing::info!("forward and backward are replayed as a CUDA graph from now on");
+                    self.recorded = Some(recorded);
+                }
                 Err(error) => {
                     tracing::warn!("no CUDA graph, steps are done operation by operation: {error}");
                     *self = Passes::hindered(error);
@@ -226,7 +234,8 @@ mod tests {
 
     /// What twelve steps come to with these passes: all bits of parameters and losses; and the passes.
     fn trained(passes: Passes) -> ((blake3::Hash, Vec<u64>), Passes) {
-        let plan = small::plan_with(&["model.drop_path=0.4", "augment.mixup=0.8", "augment.cutmix=1.0", "loss.smoothing=0.1"]);
+        let plan =
+            small::plan_with(&["model.drop_path=0.4", "augment.mixup=0.8", "augment.cutmix=1.0", "loss.smoothing=0.1"]);
         let communicator = local_ranks(1, Duration::from_secs(5)).remove(0);
         let mut state = initial_state(&plan, &communicator, Device::Cpu).expect("a small model");
         let task = Classification {
@@ -245,7 +254,8 @@ mod tests {
         ((state.model.parameters().hash(), losses), step.passes)
     }
 
-    /// Whatever a pass reads is among the inputs: what is replayed on memory that is filled anew learns the same, bit for bit.
+    /// What is replayed on memory that is filled anew learns the same, bit for bit: of tensors, a pass reads nothing that changes but
+    /// its inputs and the parameters.
     #[test]
     fn replayed_passes_learn_the_same() {
         let (one_by_one, passes) = trained(Passes::one_by_one());

@@ -27,7 +27,6 @@ use crate::ema::Ema;
 use crate::evaluation::Evaluation;
 use crate::failure::Failure;
 use crate::feed::Feed;
-use crate::normalisation::Normalisation;
 use crate::footprint::highest_peak_mib;
 use crate::loss::Loss;
 use crate::loss_scale::LossScale;
@@ -117,12 +116,12 @@ pub fn train(
     if let Some(obstacle) = training.step.passes.obstacle() {
         training.telemetry.notice(&format!("train.cuda_graph: there is none, since {obstacle}"));
     }
-    let spec = loading::training_spec(&plan, communicator, &folder, state.step, device)?;
+    let (spec, normalisation) = loading::training_spec(&plan, communicator, &folder, state.step, device)?;
     let (largest, pixels) = (plan.config.augment.largest_size(image_size), &spec.transform.pixels);
     let memory = (0..loading::memories(&plan)).map(|_| ImageMemory::new(plan.micro_batch, largest, pixels, device));
     let memory = memory.collect::<Result<_, _>>()?;
     let ending = with_batches(&*dataset.train, &spec, memory, &stats, |batches| {
-        training.run(&mut state, &mut Feed::new(batches, Normalisation::configured(&plan.config, device), device)?)
+        training.run(&mut state, &mut Feed::new(batches, normalisation, device)?)
     })??;
 
     let Training { saving, telemetry, evaluation, .. } = training;

@@ -92,7 +92,8 @@ impl<'a> Step<'a> {
             clock.enter(Time::DataWait);
             let (loss, images) = batches.next(|batch| {
                 clock.enter(Time::Forward);
-                let loss = self.passes.run(self.task.inputs(model, batch), |inputs| {
+                let inputs = self.task.inputs(model, batch);
+                let loss = self.passes.run(inputs, |inputs| {
                     state.sketches.iter().for_each(|sketches| sketches.look(model.parameters(), state.step));
                     let loss = self.task.loss(model, inputs) / self.plan.accumulation as f64;
                     state.sketches.iter_mut().for_each(|sketches| sketches.take_in(model.parameters()));
@@ -148,6 +149,7 @@ impl<'a> Step<'a> {
                 scale = scale.factor(),
                 "gradients overflowed in f16: this step is left out"
             );
+            self.divergence.pass_over();
             return Ok(());
         }
         self.clip.apply(parameters, state.optimizer.slices(), &norm);

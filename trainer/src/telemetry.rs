@@ -53,13 +53,14 @@ impl<'a> Telemetry<'a> {
     }
 
     /// Records the step that just ended. A sink that fails costs a warning, not the run.
-    pub fn record(&mut self, state: &TrainState, plan: &Plan, gradient_norm: f64) {
+    pub fn record(&mut self, state: &TrainState, plan: &Plan, gradient_norm: Option<f64>) {
         let report = StepReport {
             step: state.step,
             epoch: plan.epoch_of(state.step),
             loss: state.mean_loss(),
             learning_rate: plan.learning_rate(state.step - 1),
-            gradient_norm: Some(gradient_norm),
+            gradient_norm,
+            loss_scale: state.loss_scale.map(|scale| scale.factor()),
             epsilon: epsilons(state.model.parameters()),
             loader: loader_report(self.loader),
         };

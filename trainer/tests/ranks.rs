@@ -70,7 +70,10 @@ fn history(ranks: usize, model: &str, data: &Path, sets: &[&str]) -> Vec<(u64, V
         }
     });
     let records = read_records(&folder.path().join("run/metrics.jsonl")).expect("metrics");
+    let in_f16 = sets.contains(&"train.precision=f16");
     let figures = |record| match record {
+        // Steps whose gradients overflow are left out in f16.
+        Record::Step(step) if in_f16 => (step.step, vec![step.loss, step.gradient_norm.unwrap_or_default()]),
         Record::Step(step) => (step.step, vec![step.loss, step.gradient_norm.expect("a norm")]),
         Record::Eval(eval) => (eval.step, vec![eval.evaluation_loss, eval.evaluation_samples as f64]),
     };

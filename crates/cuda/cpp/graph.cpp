@@ -1,5 +1,6 @@
 // CUDA graphs: libtorch's own, with their own pool of memory, captured on a stream beside the main one.
 
+#include <ATen/core/CachingHostAllocator.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAEvent.h>
@@ -32,10 +33,10 @@ struct Captured {
     c10::cuda::CUDAEvent event;
     event.record(outer);
     event.block(side);
-    c10::cuda::setCurrentCUDAStream(side);
     c10::cuda::CUDACachingAllocator::emptyCache();  // what the graph's pool cannot take from others
+    c10::cuda::setCurrentCUDAStream(side);
     capturing = true;
-    graph.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+    graph.capture_begin(pool, cudaStreamCaptureModeThreadLocal);
   }
 
   // The outer stream is the current one again, whatever becomes of the capture.
@@ -46,10 +47,32 @@ struct Captured {
       CUDAStream to;
       ~Back() { c10::cuda::setCurrentCUDAStream(to); }
     } back{outer};
-    graph.capture_end();
+    try {
+      graph.capture_end();
+    } catch (const std::exception&) {
+      give_pool_back();
+      throw;
+    }
+  }
+
+  // What libtorch itself does only where a capture ends well; until then its allocators keep what should go back to them.
+  void give_pool_back() {
+    auto tried = [](auto&& step) {
+      try {
+        step();
+      } catch (const std::exception&) {  // it had not come so far
+      }
+    };
+    c10::DeviceIndex device = side.device_index();
+    at::HostAllocator* of_host = at::getHostAllocator(at::kCUDA);
+    tried([&] { c10::cuda::CUDACachingAllocator::endAllocateToPool(device, pool); });
+    tried([&] { c10::cuda::CUDACachingAllocator::releasePool(device, pool); });
+    tried([&] { of_host->end_allocate_to_pool(pool); });
+    tried([&] { of_host->release_pool(pool); });
   }
 
   at::cuda::CUDAGraph graph;
+  at::cuda::MempoolId_t pool = at::cuda::graph_pool_handle();
   CUDAStream outer, side;
   bool capturing = false;
 };

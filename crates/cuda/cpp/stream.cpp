@@ -33,12 +33,7 @@ void enter(const CUDAStream& inner, void** outer) {
 
 char* current_stream(int device, void** stream) { RECTIFY_GUARD({ *stream = c10::cuda::getCurrentCUDAStream(device).stream(); }) }
 
-char* synchronise(int device) {
-  RECTIFY_GUARD({
-    c10::cuda::CUDAGuard guard(device);
-    C10_CUDA_CHECK(cudaDeviceSynchronize());
-  })
-}
+char* synchronise(int device) { RECTIFY_GUARD({ c10::cuda::getCurrentCUDAStream(device).synchronize(); }) }
 
 char* peak_memory(int device, size_t* bytes) {
   RECTIFY_GUARD({

@@ -165,7 +165,8 @@ fn of_windows(kind: Kind, rounds: usize) {
             let cut = qkv.roll([-3, -3], [1, 2]).view([16, 8, 7, 8, 7, 288]).transpose(2, 3);
             let parts = cut.reshape([16, windows, area, 3, 3, 32]).permute([3, 0, 1, 4, 2, 5]);
             let [q, k, v] = [0, 1, 2].map(|part| parts.get(part).reshape([16, 3 * windows, area, 32]));
-            let added = (own_bias.unsqueeze(0) + own_mask.unsqueeze(1)).view([1, 3 * windows, area, area]).to_kind(kind);
+            let added =
+                (own_bias.unsqueeze(0) + own_mask.unsqueeze(1)).view([1, 3 * windows, area, area]).to_kind(kind);
             let mixed = Tensor::scaled_dot_product_attention(&q, &k, &v, Some(&added), 0.0, false, None::<f64>, false);
             let joined = mixed.view([16, windows, 3, area, 32]).transpose(2, 3).reshape([16, 8, 8, 7, 7, 96]);
             joined.transpose(2, 3).reshape([16, 56, 56, 96]).roll([3, 3], [1, 2])

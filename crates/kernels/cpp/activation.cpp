@@ -117,7 +117,8 @@ struct Activation : torch::autograd::Function<Activation> {
   static Tensor forward(AutogradContext* context, const Tensor& x, const std::optional<Tensor>& bias,
                         const std::optional<Tensor>& first, const std::optional<Tensor>& second, double first_constant,
                         double second_constant, const std::optional<Tensor>& table, int64_t formula) {
-    Tensor dense = x.contiguous();
+    // Where there is no bias, pixels may lie before channels: elements are taken as they come.
+    Tensor dense = bias ? x.contiguous() : x.contiguous(x.suggest_memory_format());
     Tensor add = bias ? bias->to(computed_in(x)).contiguous() : Tensor();
     Parameters parameters{{first.value_or(Tensor()), second.value_or(Tensor())},
                           {first_constant, second_constant},
@@ -141,7 +142,8 @@ struct Activation : torch::autograd::Function<Activation> {
     bool of_parameters = false;
     for (int k = 0; k < MAX_PARAMETERS; ++k)
       if (parameters.tensors[k].defined()) of_parameters |= context->needs_input_grad(place++);
-    Tensor dy = above[0].to(saved[0].scalar_type()).contiguous();
+    Tensor dy = above[0].to(saved[0].scalar_type());
+    dy = saved[1].defined() ? dy.contiguous() : dy.contiguous(saved[0].suggest_memory_format());
     Gradients found = run_backward(saved[0], saved[1], dy, (int)context->saved_data["formula"].toInt(), parameters, of_bias,
                                    of_parameters);
     variable_list answer(8);

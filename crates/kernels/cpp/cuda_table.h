@@ -26,6 +26,7 @@ struct CudaTable {
   char* (*launch)(int device, const Kernel* kernel, const Grid* grid, void** arguments);
 
   char* (*current_stream)(int device, void** stream);
+  // The host waits for all that was asked of the device's current stream.
   char* (*synchronise)(int device);
   // The most bytes that tensors on the device ever had at once.
   char* (*peak_memory)(int device, size_t* bytes);

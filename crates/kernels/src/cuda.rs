@@ -107,7 +107,7 @@ pub fn current_stream(device: usize) -> *mut c_void {
     stream
 }
 
-/// Waits until a device has done all that was asked of it.
+/// Waits until a device has done all that was asked of its current stream in this thread; what goes on beside it is not waited for.
 ///
 /// # Errors
 /// What went wrong on it since it was last asked.
@@ -126,7 +126,8 @@ pub fn synchronise(device: usize) -> Result<(), KernelError> {
 pub fn peak_memory(device: usize) -> u64 {
     let mut bytes = 0;
     // SAFETY: `bytes` is written before null is answered.
-    check("the memory of a GPU", unsafe { (table().peak_memory)(number(device), &mut bytes) }).expect("a device that is there");
+    check("the memory of a GPU", unsafe { (table().peak_memory)(number(device), &mut bytes) })
+        .expect("a device that is there");
     bytes as u64
 }
 

@@ -83,7 +83,11 @@ impl Problem {
             shape,
             qkv: numbers(1, 3 * tokens, 2.0, kind),
             bias: numbers(2, shape.heads * pairs, 1.0, computed),
-            mask: apart.into_iter().enumerate().map(|(place, x)| if apart_of(place, x) { -100.0 } else { 0.0 }).collect(),
+            mask: apart
+                .into_iter()
+                .enumerate()
+                .map(|(place, x)| if apart_of(place, x) { -100.0 } else { 0.0 })
+                .collect(),
             above: numbers(4, tokens, 1.0, kind),
         }
     }
@@ -115,9 +119,8 @@ impl Problem {
                 let powers: Vec<f64> = scores.iter().map(|score| (score - most).exp()).collect();
                 let all: f64 = powers.iter().sum();
                 let weights: Vec<f64> = powers.iter().map(|power| power / all).collect();
-                let dweight = |j: usize| -> f64 {
-                    (0..width).map(|c| self.above[out(i, c)] * self.qkv[of(2, j, c)]).sum()
-                };
+                let dweight =
+                    |j: usize| -> f64 { (0..width).map(|c| self.above[out(i, c)] * self.qkv[of(2, j, c)]).sum() };
                 let dweights: Vec<f64> = (0..area).map(dweight).collect();
                 let along: f64 = weights.iter().zip(&dweights).map(|(p, dp)| p * dp).sum();
                 for j in 0..area {
@@ -240,7 +243,8 @@ fn what_does_not_fit_is_an_error_that_says_so() {
     let problem = Problem::new(SHAPES[2], Kind::Float);
     let [qkv, bias, mask, _] = problem.tensors(Kind::Float);
     let good = attention(SHAPES[2], &bias, &mask);
-    let message = |attention: WindowAttention<'_>, qkv: &Tensor| attention.forward(qkv).expect_err("no fit").to_string();
+    let message =
+        |attention: WindowAttention<'_>, qkv: &Tensor| attention.forward(qkv).expect_err("no fit").to_string();
     assert!(message(WindowAttention { side: 4, ..good }, &qkv).contains("do not cut a grid of 6 x 9"));
     assert!(message(WindowAttention { heads: 4, ..good }, &qkv).contains("of 4 heads"));
     assert!(message(WindowAttention { bias: &mask, ..good }, &qkv).contains("biases of shape [6, 9, 9]"));

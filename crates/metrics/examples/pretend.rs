@@ -73,6 +73,7 @@ fn one_step(
             loss: 2.3 * (-4.0 * progress).exp() + 0.05 + 0.15 * noise * (1.0 - progress),
             learning_rate: 1e-3 * (epoch / 2.0).min(0.5 + 0.5 * (std::f64::consts::PI * progress).cos()),
             gradient_norm: Some(1.5 + noise),
+            loss_scale: None,
             epsilon: (0..6).map(|i| (format!("blocks.{i}.mlp.act"), 0.01 - 0.02 * progress * i as f64)).collect(),
             loader: LoaderReport {
                 queue_depth: 2 + step % 3,

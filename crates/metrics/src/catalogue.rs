@@ -90,6 +90,8 @@ catalogue! {
         "Learning rate of the last logged step.";
     GRADIENT_NORM = Gauge Run "rectify_gradient_norm" []
         "Euclidean norm of all gradients at the last logged step, before clipping.";
+    LOSS_SCALE = Gauge Run "rectify_loss_scale" []
+        "What the loss is multiplied by at the last logged step, of runs in f16.";
     EPSILON = Gauge Run "rectify_epsilon" ["layer"]
         "Learned epsilon of a layer's activation, of those that have one.";
 

@@ -77,6 +77,9 @@ impl Metrics {
         if let Some(norm) = record.gradient_norm {
             inner.gradient_norm.set(norm);
         }
+        if let Some(scale) = record.loss_scale {
+            inner.loss_scale.set(scale);
+        }
         for (layer, value) in &record.epsilon {
             inner.epsilon.with_label_values(&[layer]).set(*value);
         }
@@ -164,6 +167,7 @@ struct Inner {
     loss: LateGauge,
     learning_rate: LateGauge,
     gradient_norm: LateGauge,
+    loss_scale: LateGauge,
     epsilon: GaugeVec,
     evaluation_loss: LateGauge,
     evaluation_seconds: LateGauge,
@@ -205,6 +209,7 @@ impl Inner {
             loss: declare.gauge(&catalogue::LOSS),
             learning_rate: declare.gauge(&catalogue::LEARNING_RATE),
             gradient_norm: declare.gauge(&catalogue::GRADIENT_NORM),
+            loss_scale: declare.gauge(&catalogue::LOSS_SCALE),
             epsilon: declare.gauges(&catalogue::EPSILON),
             evaluation_loss: declare.gauge(&catalogue::EVALUATION_LOSS),
             evaluation_seconds: declare.gauge(&catalogue::EVALUATION_SECONDS),

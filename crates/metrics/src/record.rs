@@ -15,6 +15,8 @@ pub struct StepReport {
     pub learning_rate: f64,
     /// Norm of all gradients before clipping, if it was computed.
     pub gradient_norm: Option<f64>,
+    /// What the loss is multiplied by, of runs in f16.
+    pub loss_scale: Option<f64>,
     /// Learnable activation parameter by layer, in the order of the network.
     pub epsilon: Vec<(String, f64)>,
     /// What the loader says of itself.
@@ -115,6 +117,9 @@ pub struct StepRecord {
     pub learning_rate: f64,
     /// Norm of all gradients before clipping; `null` if it was not computed or is not finite.
     pub gradient_norm: Option<f64>,
+    /// What the loss is multiplied by, of runs in f16; absent in others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f64>,
     /// Images seen by all ranks since the beginning of training, restarts included.
     pub images: u64,
     /// Images per second of step time over all ranks.
@@ -247,6 +252,7 @@ mod tests {
             epoch: 0.1 + 0.2,
             loss: 1.0 / 3.0,
             gradient_norm: Some(0.7),
+            loss_scale: Some(65536.0),
             step_phase_seconds: vec![("forward".into(), 0.25), ("backward".into(), 0.5)],
             bad_images: vec![("truncated".into(), 3)],
             epsilon: vec![("blocks.2.mlp.act".into(), -0.01), ("blocks.10.mlp.act".into(), 0.02)],

@@ -77,6 +77,7 @@ impl Recorder {
             loss: report.loss,
             learning_rate: report.learning_rate,
             gradient_norm: report.gradient_norm,
+            loss_scale: report.loss_scale,
             images: report.step * self.shape.global_batch,
             images_per_second: window.images_per_second() * self.shape.world_size as f64,
             step_seconds: window.step_seconds(),

@@ -48,7 +48,10 @@ fn train(metrics: &Metrics) {
     };
     let epsilon = vec![("blocks.0.mlp.act".to_owned(), -0.25)];
     let (step, epoch, loss, learning_rate, gradient_norm) = (4, 0.2, 1.5, 0.001, Some(0.75));
-    recorder.record(StepReport { step, epoch, loss, learning_rate, gradient_norm, epsilon, loader }).unwrap();
+    let loss_scale = Some(1024.0);
+    recorder
+        .record(StepReport { step, epoch, loss, learning_rate, gradient_norm, loss_scale, epsilon, loader })
+        .unwrap();
     let (samples, seconds) = (360, 2.0);
     let ema = Some(AverageReport { loss: 1.25, top1_percent: 96.5, top5_percent: 99.0 });
     let entropies = vec![LayerEntropies { layer: "blocks.0.mlp.act".to_owned(), before: 1.25, after: 0.75 }];
@@ -84,6 +87,7 @@ fn a_scrape_holds_the_numbers_of_the_run() {
         ("rectify_step_seconds_sum", 1.0),
         ("rectify_loss", 1.5),
         ("rectify_gradient_norm", 0.75),
+        ("rectify_loss_scale", 1024.0),
         ("rectify_step", 4.0),
         ("rectify_steps_planned", 100.0),
         ("rectify_world_size", 2.0),

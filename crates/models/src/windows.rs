@@ -1,5 +1,8 @@
 //! Attention within windows: how an image's tokens are cut into them, and what each adds by relative position.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use tch::{Device, Kind, Tensor};
 
 use crate::declaration::{Constant, Declarations, Role, Slot};
@@ -75,6 +78,8 @@ pub struct WindowAttention {
     offsets: Constant, // (side², 2·side − 1)
     grid: i64,         // rows and columns of tokens that the mask is for
     mask: Option<Constant>,
+    /// Masks of other grids, each made when it is first needed.
+    masks: Mutex<HashMap<[i64; 2], Option<Tensor>>>,
 }
 
 impl WindowAttention {
@@ -99,6 +104,7 @@ impl WindowAttention {
             offsets: declarations.constant(offsets(windows.side)),
             grid,
             mask: mask.map(|mask| declarations.constant(mask)),
+            masks: Mutex::default(),
         }
     }
 
@@ -115,13 +121,8 @@ impl WindowAttention {
         let qkv = self.qkv.forward(parameters, x);
         let (bias, mask) = (self.biases(parameters), self.mask(parameters, [rows, columns]));
         let Windows { side, shift } = self.windows;
-        let attention = kernels::attention::WindowAttention {
-            heads: self.heads,
-            side,
-            shift,
-            bias: &bias,
-            mask: mask.as_ref(),
-        };
+        let attention =
+            kernels::attention::WindowAttention { heads: self.heads, side, shift, bias: &bias, mask: mask.as_ref() };
         let mixed = attention.forward(&qkv).expect("kinds, shapes and devices of a model fit");
         self.proj.forward(parameters, &mixed)
     }
@@ -172,13 +173,15 @@ impl WindowAttention {
         pairs.permute([4, 0, 2, 1, 3]).reshape([self.heads, side * side, side * side])
     }
 
-    /// That of the model's own grid was made with the model; another is made here.
+    /// That of the model's own grid was made with the model; another is made here, once.
     fn mask(&self, parameters: &Parameters, grid: [i64; 2]) -> Option<Tensor> {
         if grid == [self.grid; 2] {
             return self.mask.map(|mask| parameters.constant(mask).shallow_clone());
         }
         let like = parameters.tensor(self.table);
-        self.windows.mask(grid).map(|mask| mask.to_device(like.device()).to_kind(like.kind()))
+        let made = || self.windows.mask(grid).map(|mask| mask.to_device(like.device()).to_kind(like.kind()));
+        let mut masks = self.masks.lock().unwrap_or_else(PoisonError::into_inner);
+        masks.entry(grid).or_insert_with(made).as_ref().map(Tensor::shallow_clone)
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::sync::OnceLock;
 
-use random::Rng;
+use random::{Key, Rng};
+
+use crate::{CropBox, Draw};
 
 /// Which rectangles are erased, how often, and with what.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,6 +44,18 @@ impl RandomErasing {
     /// Erases in place; `values` is (C, H, W) with C = 3.
     pub fn erase(&self, values: &mut [f32], width: usize, rng: &mut Rng) {
         let height = values.len() / 3 / width;
+        self.paint(&mut Image { values, width, height, rectangle: [0; 4] }, [width, height], rng);
+    }
+
+    /// What is erased of an image of `side` × `side` pixels, for whoever erases elsewhere: each patch covers those before it. `key` is the
+    /// sample's, for [`Purpose::Augment`](random::Purpose::Augment).
+    pub fn patches(&self, side: usize, key: Key) -> Vec<Patch> {
+        let mut patches = Patches(Vec::new());
+        self.paint(&mut patches, [side; 2], &mut rng_of(key));
+        patches.0
+    }
+
+    fn paint(&self, canvas: &mut impl Canvas, [width, height]: [usize; 2], rng: &mut Rng) {
         if !rng.chance(self.probability) {
             return;
         }
@@ -49,7 +63,7 @@ impl RandomErasing {
         let count = fewest + rng.below(u64::from(most.saturating_sub(fewest)) + 1) as u32;
         for _ in 0..count {
             if let Some(rectangle) = self.rectangle(width, height, count, rng) {
-                self.fill(values, width, height, rectangle, rng);
+                self.fill(canvas, rectangle, rng);
             }
         }
     }
@@ -70,12 +84,12 @@ impl RandomErasing {
         None
     }
 
-    fn fill(&self, values: &mut [f32], width: usize, height: usize, rectangle: [usize; 4], rng: &mut Rng) {
-        let [top, left, rows, columns] = rectangle;
-        for channel in values.chunks_exact_mut(width * height) {
+    fn fill(&self, canvas: &mut impl Canvas, rectangle: [usize; 4], rng: &mut Rng) {
+        canvas.begin(rectangle);
+        for channel in 0..3 {
             let colour = if self.mode == EraseMode::Rand { normal(rng.next_u32()) } else { 0.0 };
-            for row in channel.chunks_exact_mut(width).skip(top).take(rows) {
-                let row = &mut row[left..left + columns];
+            for row in 0..rectangle[2] {
+                let row = canvas.row(channel, row);
                 match self.mode {
                     EraseMode::Pixel => fill_normal(row, rng),
                     EraseMode::Const | EraseMode::Rand => row.fill(colour),
@@ -83,6 +97,65 @@ impl RandomErasing {
             }
         }
     }
+}
+
+/// A rectangle, and what stands there afterwards.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Patch {
+    /// Where it lies in the image.
+    pub place: CropBox,
+    /// (3, height, width).
+    pub values: Vec<f32>,
+}
+
+/// Where rectangles are painted, one after the other.
+trait Canvas {
+    /// The rectangle that follows: top, left, height and width.
+    fn begin(&mut self, rectangle: [usize; 4]);
+
+    /// The numbers of one of its rows in one channel.
+    fn row(&mut self, channel: usize, row: usize) -> &mut [f32];
+}
+
+/// An image (3, H, W).
+struct Image<'a> {
+    values: &'a mut [f32],
+    width: usize,
+    height: usize,
+    rectangle: [usize; 4],
+}
+
+impl Canvas for Image<'_> {
+    fn begin(&mut self, rectangle: [usize; 4]) {
+        self.rectangle = rectangle;
+    }
+
+    fn row(&mut self, channel: usize, row: usize) -> &mut [f32] {
+        let [top, left, _, columns] = self.rectangle;
+        &mut self.values[(channel * self.height + top + row) * self.width + left..][..columns]
+    }
+}
+
+/// Rectangles by themselves.
+struct Patches(Vec<Patch>);
+
+impl Canvas for Patches {
+    fn begin(&mut self, rectangle: [usize; 4]) {
+        let [top, left, height, width] = rectangle.map(|side| side as u32);
+        let values = vec![0.0; 3 * rectangle[2] * rectangle[3]];
+        self.0.push(Patch { place: CropBox { top, left, height, width }, values });
+    }
+
+    fn row(&mut self, channel: usize, row: usize) -> &mut [f32] {
+        let Patch { place: CropBox { height, width, .. }, values } = self.0.last_mut().expect("a rectangle has begun");
+        let [height, width] = [*height as usize, *width as usize];
+        &mut values[(channel * height + row) * width..][..width]
+    }
+}
+
+/// The generator of what is erased; `key` is the sample's.
+pub(super) fn rng_of(key: Key) -> Rng {
+    key.child(Draw::Erase as u64).rng()
 }
 
 /// Two numbers of every 32 random bits.

@@ -3,7 +3,7 @@
 use random::{Key, Rng};
 
 use super::auto::AutoAugment;
-use super::erase::RandomErasing;
+use super::erase::{RandomErasing, rng_of};
 use super::grammar::PolicyError;
 use super::jitter::ColorJitter;
 use super::mix::AugMix;
@@ -168,7 +168,7 @@ impl Augment {
     /// Erases rectangles of a normalised image, (3, H, W), as its sample's key says.
     pub fn erase(&self, values: &mut [f32], width: usize, key: Key) {
         if let Some(erasing) = &self.erasing {
-            erasing.erase(values, width, &mut key.child(Draw::Erase as u64).rng());
+            erasing.erase(values, width, &mut rng_of(key));
         }
     }
 }

@@ -148,6 +148,10 @@ struct Bench {
     images_per_second: f64,
     /// Bytes of the trainable parameters in fp32.
     parameters_bytes: u64,
+    /// Images of a step on one GPU, where they are told.
+    rank_batch: Option<f64>,
+    /// Whether steps replayed a CUDA graph, where one was asked for.
+    cuda_graph: Option<serde_json::Value>,
     phases: BenchPhases,
 }
 
@@ -159,6 +163,9 @@ struct BenchPhases {
     loader: f64,
     forward: f64,
     backward: f64,
+    /// Waiting for gradients of other ranks.
+    #[serde(default)]
+    all_reduce: f64,
     #[serde(default)]
     optimizer: f64,
 }
@@ -168,25 +175,34 @@ fn from_bench(path: &Path, plan: &Plan) -> Result<Measured, SimulateError> {
     let text = fs::read_to_string(path).map_err(|error| no_bench(error.to_string()))?;
     let bench: Bench = serde_json::from_str(&text).map_err(|error| no_bench(error.to_string()))?;
     check_model(path, plan, bench.model.as_deref(), bench.parameters_bytes / size_of::<f32>() as u64)?;
-    let BenchPhases { loader, forward, backward, optimizer } = bench.phases;
+    let BenchPhases { loader, forward, backward, all_reduce, optimizer } = bench.phases;
     for (name, value, least) in [
         ("images_per_second", bench.images_per_second, f64::MIN_POSITIVE),
         ("phases.loader", loader, 0.0),
         ("phases.forward", forward, 0.0),
         ("phases.backward", backward, f64::MIN_POSITIVE),
+        ("phases.all_reduce", all_reduce, 0.0),
         ("phases.optimizer", optimizer, 0.0),
     ] {
         if !(least..=1e12).contains(&value) {
             return Err(no_bench(format!("its {name} is {value}")));
         }
     }
-    let seconds = loader + forward + backward + optimizer;
+    if bench.cuda_graph.is_some_and(|replayed| replayed == "yes") {
+        let remedy =
+            "its steps replayed a CUDA graph, which those of several ranks do not: measure it without train.cuda_graph";
+        return Err(no_bench(remedy.to_owned()));
+    }
+    let seconds = loader + forward + backward + all_reduce + optimizer;
+    let images = bench.rank_batch.unwrap_or(bench.images_per_second * seconds).round().max(1.0);
+    // Phases on a GPU are of steps that were waited for, and take longer in all: they are shares of a step.
+    let share = images / bench.images_per_second / seconds;
     let step = StepTime {
-        images: (bench.images_per_second * seconds).round().max(1.0),
-        waiting_s: loader,
-        forward_s: forward,
-        backward_s: backward,
-        optimizer_s: optimizer,
+        images,
+        waiting_s: loader * share,
+        forward_s: forward * share,
+        backward_s: backward * share,
+        optimizer_s: optimizer * share,
     };
     let words = format!("{}: {} images, {:.1} images/s", path.display(), step.images, bench.images_per_second);
     Ok(Measured { step, words, exchange: None })

@@ -67,14 +67,19 @@ pub fn measure(
     let mut round = |step: &mut Step<'_>, clock: StepClock, steps| {
         take_steps(plan, &**communicator, step, &mut state, &mut images, clock, steps)
     };
+    let phases_on_gpu = match device {
+        Device::Cuda(index) => Some(phases_on_gpu(&mut step, index, &mut round)?),
+        _ => None,
+    };
     round(&mut step, StepClock::new(), length.warmup_steps)?;
+    // A graph is written down in a step of its own.
+    while step.passes.will_be_recorded() {
+        round(&mut step, StepClock::new(), 1)?;
+    }
     loop {
         let Round { steps, seconds, page_faults } = round(&mut step, StepClock::new(), length.steps)?;
         let peak_memory_mib = highest_peak_mib(&**communicator, device)?;
-        let phases = match device {
-            Device::Cuda(index) => phases_on_gpu(&mut step, index, |step, clock| round(step, clock, PHASE_STEPS))?,
-            _ => Phases::of(&steps),
-        };
+        let phases = phases_on_gpu.unwrap_or_else(|| Phases::of(&steps));
         let floor = Floor::measure(plan, products(plan), device);
         let graph = plan.config.train.cuda_graph.then(|| Replayed::by(&step.passes));
         let cost = Cost { seconds, page_faults, peak_memory_mib, steps: steps.len() };
@@ -91,17 +96,18 @@ pub fn measure(
 const PHASE_STEPS: usize = 3;
 
 /// The phases of steps on a GPU: it is waited for at the end of each, and passes are done operation by operation, since a graph has
-/// both in one.
+/// both in one. Comes before there is a graph, which keeps memory of its own.
 fn phases_on_gpu(
     step: &mut Step<'_>,
     index: usize,
-    round: impl FnOnce(&mut Step<'_>, StepClock) -> Result<Round, Failure>,
+    round: &mut impl FnMut(&mut Step<'_>, StepClock, usize) -> Result<Round, Failure>,
 ) -> Result<Phases, Failure> {
     let passes = std::mem::replace(&mut step.passes, Passes::one_by_one());
+    round(step, StepClock::new(), PHASE_STEPS)?; // to warm up
     // What goes wrong on the device is said by the step itself.
-    let found = round(step, StepClock::settling(move || drop(kernels::cuda::synchronise(index))));
+    let found = round(step, StepClock::settling(move || drop(kernels::cuda::synchronise(index))), PHASE_STEPS)?;
     step.passes = passes;
-    Ok(Phases::of(&found?.steps))
+    Ok(Phases::of(&found.steps))
 }
 
 /// What was measured of some steps.

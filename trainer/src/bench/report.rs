@@ -83,7 +83,7 @@ impl Replayed {
     pub fn by(passes: &Passes) -> Replayed {
         match passes.obstacle() {
             None if passes.are_replayed() => Replayed::Yes,
-            None => Replayed::No("there were too few steps before those that are measured".to_owned()),
+            None => Replayed::No("the shapes of the inputs just changed".to_owned()),
             Some(obstacle) => Replayed::No(obstacle.to_owned()),
         }
     }
