@@ -78,7 +78,8 @@ impl Problem {
         let computed = if kind == Kind::Double { Kind::Double } else { Kind::Float };
         let apart = numbers(3, shape.windows() * pairs, 1.0, computed);
         // No token is kept apart from itself.
-        let apart_of = |place: usize, x: f64| shape.masked && x > 0.3 && place % pairs % (shape.area() + 1) != 0;
+        let with_itself = |place: usize| (place % pairs).is_multiple_of(shape.area() + 1);
+        let apart_of = |place: usize, x: f64| shape.masked && x > 0.3 && !with_itself(place);
         Problem {
             shape,
             qkv: numbers(1, 3 * tokens, 2.0, kind),

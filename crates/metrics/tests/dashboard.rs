@@ -6,9 +6,10 @@ use metrics::{Phase, catalogue};
 use serde_json::Value;
 
 /// Metrics that the dashboard does not draw, each with its reason.
-const NOT_DRAWN: [(&str, &str); 3] = [
+const NOT_DRAWN: [(&str, &str); 4] = [
     ("rectify_build_info", "text, not a curve"),
     ("rectify_world_size", "constant; the alert for missing ranks and the list of runs use it"),
+    ("rectify_loss_scale", "of runs in f16 alone, where it changes by powers of two"),
     ("rectify_checkpoints_total", "0 failures is the rule; an alert tells of the exception"),
 ];
 

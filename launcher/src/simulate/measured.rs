@@ -234,6 +234,35 @@ mod tests {
         assert_eq!(medians(&[], 1).err(), Some(0));
     }
 
+    /// Phases on a GPU add up to more than a step, since each is waited for: they are its shares. What a graph does is for one rank.
+    #[test]
+    fn phases_of_a_bench_are_shares_of_its_steps() {
+        let text = "data.path = 'x'\n[model]\nname = 'vit_tiny_patch16_224'\n[train]\nbatch_size = 64\n";
+        let config = plan::parse(text, "a.toml".as_ref(), &[]).expect("a good config");
+        let facts = plan::DataFacts { train_samples: 6400, val_samples: 10, num_classes: 10 };
+        let plan = Plan::resolve(config, facts, 1).expect("a plan");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("step.json");
+        let bench = |graph: &str| {
+            let bytes = 4 * plan.model.parameters();
+            let text = format!(
+                "{{\"images_per_second\": 320, \"rank_batch\": 64, \"parameters_bytes\": {bytes}, {graph} \
+                 \"phases\": {{\"forward\": 0.1, \"backward\": 0.2, \"all_reduce\": 0.05, \"optimizer\": 0.05}}}}"
+            );
+            fs::write(&file, text).expect("a file");
+            from_bench(&file, &plan)
+        };
+        let step = bench("").expect("a bench").step;
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} and {b}");
+        close(step.images, 64.0);
+        close(step.forward_s, 0.05);
+        close(step.backward_s, 0.1);
+        close(step.optimizer_s, 0.025);
+        assert!(bench("\"cuda_graph\": {\"no\": \"why\"},").is_ok());
+        let error = bench("\"cuda_graph\": \"yes\",").err().expect("a graph is refused");
+        assert!(error.to_string().contains("train.cuda_graph"), "{error}");
+    }
+
     #[test]
     fn records_without_phases_do_not_count() {
         let bare = Record::Step(StepRecord { images_per_second: 9.0, step_seconds: 1.0, ..StepRecord::default() });

@@ -327,6 +327,30 @@ fn a_strided_input_is_as_good() {
     assert_eq!(a, b);
 }
 
+/// Where the channels of a pixel lie side by side, values and gradients are those of the usual order, and lie as the input does, whichever
+/// way the gradient from above lies.
+#[test]
+fn the_order_of_channels_and_pixels_changes_nothing() {
+    for shape in [[2, 5, 3, 7], [3, 1, 4, 4], [2, 6, 1, 1], [4, 3, 1, 5]] {
+        let (x, above) = (numbers(1, &shape, 4.0, Kind::Float), numbers(2, &shape, 1.0, Kind::Float));
+        let last = |x: &Tensor| x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
+        let of = |x: &Tensor, above: &Tensor| {
+            let epsilon = place(&[0.4], Kind::Float).set_requires_grad(true);
+            let x = x.detach().set_requires_grad(true);
+            let y = Fused::CrRelu.forward(&x, None, &[Scalar::Tensor(&epsilon)]).expect("f32");
+            assert_eq!(y.stride(), x.stride(), "{shape:?}");
+            backward_from(&y, above).expect("shapes fit");
+            (to_f64(&y), to_f64(&x.grad()), epsilon.grad().double_value(&[0]))
+        };
+        let usual = of(&x, &above);
+        for (x, above) in [(&last(&x), &last(&above)), (&last(&x), &above), (&x, &last(&above))] {
+            let found = of(x, above);
+            assert_eq!((&found.0, &found.1), (&usual.0, &usual.1), "{shape:?}");
+            assert!((found.2 - usual.2).abs() < 1e-5, "{shape:?}: {} and {}", found.2, usual.2);
+        }
+    }
+}
+
 /// A view that begins at any element has the bits of its copy: accesses are narrower, and sums have the same order.
 #[test]
 fn a_view_that_begins_anywhere_is_as_good() {
