@@ -32,7 +32,7 @@ losses() {
   shift
   for key in "$@"; do sets+=(--set "$key"); done
   "$trainer" train configs/demo.toml --run-dir "$run" "${sets[@]}" --set log.every_steps=1 --set schedule.max_steps=40 \
-    --set log.progress=false 2>&1 | tee "$run.txt" >/dev/null || return 1
+    --set log.progress=false >"$run.txt" 2>&1 || { tail -n 3 "$run.txt"; return 1; }
   rm -rf "$run/checkpoints"
 }
 

@@ -13,6 +13,7 @@ use collectives::{Communicator, Phase};
 use dataloader::{Mixing, SampleKey};
 use metrics::{Phase as Time, StepClock, StepTimes};
 use plan::Plan;
+use plan::config::Precision;
 use random::{Key, Purpose};
 use tch::{Device, Kind, Tensor};
 use world::World;
@@ -28,7 +29,7 @@ use crate::state::TrainState;
 use crate::step::{MicroBatches, Step};
 
 pub use floor::Floor;
-pub use report::{Cost, Phases, Replayed, Report};
+pub use report::{Cost, Other, Phases, Replayed, Report};
 
 /// How long it is measured.
 #[derive(Clone, Copy, Debug)]
@@ -76,19 +77,33 @@ pub fn measure(
     while step.passes.will_be_recorded() {
         round(&mut step, StepClock::new(), 1)?;
     }
+    let mut other = None;
     loop {
         let Round { steps, seconds, page_faults } = round(&mut step, StepClock::new(), length.steps)?;
         let peak_memory_mib = highest_peak_mib(&**communicator, device)?;
         let phases = phases_on_gpu.unwrap_or_else(|| Phases::of(&steps));
+        // After the peak was read: products by themselves take memory, too.
         let floor = Floor::measure(plan, products(plan), device);
+        let other = other.get_or_insert_with(|| Other::measure(plan, device));
         let graph = plan.config.train.cuda_graph.then(|| Replayed::by(&step.passes));
         let cost = Cost { seconds, page_faults, peak_memory_mib, steps: steps.len() };
-        let measured = Report::new(plan, threads, phases, cost, floor, graph);
+        let measured = Report::new(plan, threads, phases, cost, floor, other, graph);
         let mut go_on = vec![u8::from(communicator.rank() == 0 && report(measured))];
         communicator.broadcast(Phase::new("another round"), &mut go_on, 0)?;
         if go_on != [1] {
             return Ok(());
         }
+    }
+}
+
+impl Other {
+    /// Of f32 where the run has another precision, else of bf16.
+    fn measure(plan: &Plan, device: Device) -> Other {
+        let (precision, kind) = match plan.config.train.precision {
+            Precision::F32 => (Precision::Bf16, Kind::BFloat16),
+            Precision::Bf16 | Precision::F16 => (Precision::F32, Kind::Float),
+        };
+        Other { precision, floor: Floor::measure(plan, kind, device) }
     }
 }
 

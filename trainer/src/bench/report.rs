@@ -2,6 +2,7 @@
 
 use metrics::{Phase as Time, StepTimes};
 use plan::Plan;
+use plan::config::Precision;
 use serde::Serialize;
 
 use super::{Floor, median_of};
@@ -123,6 +124,7 @@ impl Report {
         phases: Phases,
         cost: Cost,
         floor: Floor,
+        other: &Other,
         cuda_graph: Option<Replayed>,
     ) -> Report {
         let Cost { steps, seconds, page_faults, peak_memory_mib } = cost;
@@ -148,8 +150,29 @@ impl Report {
             mfu,
             peak_memory_mib,
             page_faults_per_step: page_faults as f64 / count,
-            bottleneck: bottleneck(&phases, mfu),
+            bottleneck: bottleneck(&phases, mfu) + &other.hint(floor),
         }
+    }
+}
+
+/// What the same products reach in another precision.
+#[derive(Clone, Copy, Debug)]
+pub struct Other {
+    /// Its name in a config.
+    pub precision: Precision,
+    /// As [`Report::product_flops_per_second`].
+    pub floor: Floor,
+}
+
+impl Other {
+    /// What to try, where that is faster than `own` by more than a tenth.
+    fn hint(&self, own: Floor) -> String {
+        let times = self.floor.flops_per_second / own.flops_per_second;
+        if times <= 1.1 {
+            return String::new();
+        }
+        let name = self.precision.name();
+        format!("; products in {name} are {times:.1} times as fast here: try train.precision = \"{name}\"")
     }
 }
 
@@ -172,11 +195,7 @@ fn bottleneck(phases: &Phases, mfu: f64) -> String {
         );
     }
     if mfu > 0.8 {
-        return format!(
-            "the matrix products: the step reaches {:.0} % of what they would alone; a narrower train.precision or a \
-             faster machine is what is left",
-            100.0 * mfu
-        );
+        return format!("the matrix products: the step reaches {:.0} % of what they would alone", 100.0 * mfu);
     }
     format!(
         "what lies between the matrix products (attention, normalisation, activations, memory): they are {:.0} % of the \
@@ -195,6 +214,10 @@ mod tests {
         let even = Phases { loader: 0.0, forward: 0.3, backward: 0.6, all_reduce: 0.01, optimizer: 0.02 };
         assert!(bottleneck(&even, 0.85).starts_with("the matrix products: the step reaches 85 %"));
         assert!(bottleneck(&even, 0.5).starts_with("what lies between"));
+        let other = Other { precision: Precision::Bf16, floor: Floor { flops_per_second: 3e11 } };
+        let hint = other.hint(Floor { flops_per_second: 1e11 });
+        assert!(hint.ends_with("bf16 are 3.0 times as fast here: try train.precision = \"bf16\""), "{hint}");
+        assert_eq!(other.hint(Floor { flops_per_second: 2.8e11 }), "");
         assert!(bottleneck(&Phases { all_reduce: 0.4, ..even }, 0.5).starts_with("the network: 30 %"));
         assert!(bottleneck(&Phases { optimizer: 0.4, ..even }, 0.5).starts_with("the update: 31 %"));
     }
