@@ -82,11 +82,6 @@ impl Passes {
         self.obstacle.as_deref()
     }
 
-    /// Whether the last passes were replayed.
-    pub fn are_replayed(&self) -> bool {
-        self.recorded.is_some()
-    }
-
     /// Whether passes are still to be written down.
     pub fn will_be_recorded(&self) -> bool {
         self.recorder.is_some() && self.recorded.is_none()
@@ -177,7 +172,7 @@ impl Recorded {
         });
         match &self.replay {
             Replay::Graph(graph) => {
-                drop(work);
+                drop(work); // a graph holds it
                 graph.replay()?;
             }
             #[cfg(test)]
@@ -259,9 +254,9 @@ mod tests {
     #[test]
     fn replayed_passes_learn_the_same() {
         let (one_by_one, passes) = trained(Passes::one_by_one());
-        assert!(!passes.are_replayed());
+        assert!(!passes.recorded.is_some());
         let (replayed, passes) = trained(Passes::recorded_by(Recorder::Stand { fails: false }));
-        assert!(passes.are_replayed() && passes.obstacle().is_none());
+        assert!(passes.recorded.is_some() && passes.obstacle().is_none());
         assert_eq!(one_by_one, replayed);
     }
 

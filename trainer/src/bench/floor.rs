@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use plan::Plan;
+use plan::config::Precision;
 use plan::models::Product;
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -37,6 +38,34 @@ impl Floor {
     }
 }
 
+/// What the same products reach in another precision.
+#[derive(Clone, Copy, Debug)]
+pub struct OtherPrecision {
+    precision: Precision,
+    floor: Floor,
+}
+
+impl OtherPrecision {
+    /// Of f32 where the run has another precision, else of bf16.
+    pub fn measure(plan: &Plan, device: Device) -> OtherPrecision {
+        let (precision, kind) = match plan.config.train.precision {
+            Precision::F32 => (Precision::Bf16, Kind::BFloat16),
+            Precision::Bf16 | Precision::F16 => (Precision::F32, Kind::Float),
+        };
+        OtherPrecision { precision, floor: Floor::measure(plan, kind, device) }
+    }
+
+    /// What to try, where that is faster than `own` by more than a tenth; else nothing.
+    pub fn hint(&self, own: Floor) -> String {
+        let times = self.floor.flops_per_second / own.flops_per_second;
+        if times <= 1.1 {
+            return String::new();
+        }
+        let name = self.precision.name();
+        format!("; products in {name} are {times:.1} times as fast here: try train.precision = \"{name}\"")
+    }
+}
+
 /// Waits until a GPU has done what was asked of it.
 fn wait(device: Device) {
     if let Device::Cuda(index) = device {
@@ -63,4 +92,17 @@ fn three_products([rows, inputs, outputs]: [i64; 3], kind: Kind, device: Device)
     }
     times.sort_by(f64::total_cmp);
     times[ROUNDS / 2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_precision_is_recommended_where_its_products_are_faster() {
+        let other = OtherPrecision { precision: Precision::Bf16, floor: Floor { flops_per_second: 3e11 } };
+        let hint = other.hint(Floor { flops_per_second: 1e11 });
+        assert!(hint.ends_with("bf16 are 3.0 times as fast here: try train.precision = \"bf16\""), "{hint}");
+        assert_eq!(other.hint(Floor { flops_per_second: 2.8e11 }), "");
+    }
 }

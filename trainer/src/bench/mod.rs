@@ -13,7 +13,6 @@ use collectives::{Communicator, Phase};
 use dataloader::{Mixing, SampleKey};
 use metrics::{Phase as Time, StepClock, StepTimes};
 use plan::Plan;
-use plan::config::Precision;
 use random::{Key, Purpose};
 use tch::{Device, Kind, Tensor};
 use world::World;
@@ -28,8 +27,11 @@ use crate::run::{initial_state, load_teacher, products, use_threads};
 use crate::state::TrainState;
 use crate::step::{MicroBatches, Step};
 
+use floor::OtherPrecision;
+use report::Cost;
+
 pub use floor::Floor;
-pub use report::{Cost, Other, Phases, Replayed, Report};
+pub use report::{Phases, Replayed, Report};
 
 /// How long it is measured.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +86,7 @@ pub fn measure(
         let phases = phases_on_gpu.unwrap_or_else(|| Phases::of(&steps));
         // After the peak was read: products by themselves take memory, too.
         let floor = Floor::measure(plan, products(plan), device);
-        let other = other.get_or_insert_with(|| Other::measure(plan, device));
+        let other = other.get_or_insert_with(|| OtherPrecision::measure(plan, device));
         let graph = plan.config.train.cuda_graph.then(|| Replayed::by(&step.passes));
         let cost = Cost { seconds, page_faults, peak_memory_mib, steps: steps.len() };
         let measured = Report::new(plan, threads, phases, cost, floor, other, graph);
@@ -93,17 +95,6 @@ pub fn measure(
         if go_on != [1] {
             return Ok(());
         }
-    }
-}
-
-impl Other {
-    /// Of f32 where the run has another precision, else of bf16.
-    fn measure(plan: &Plan, device: Device) -> Other {
-        let (precision, kind) = match plan.config.train.precision {
-            Precision::F32 => (Precision::Bf16, Kind::BFloat16),
-            Precision::Bf16 | Precision::F16 => (Precision::F32, Kind::Float),
-        };
-        Other { precision, floor: Floor::measure(plan, kind, device) }
     }
 }
 
@@ -183,12 +174,4 @@ impl MicroBatches for MadeImages {
         let images = self.images.shallow_clone();
         Ok(work(&ImageBatch { images, labels: &self.labels, samples: &self.samples }))
     }
-}
-
-/// The median seconds of a phase over steps.
-fn median_of(steps: &[StepTimes], phase: Time) -> f64 {
-    let mut seconds: Vec<f64> =
-        steps.iter().map(|step| step.phase(phase).map_or(0.0, |time| time.as_secs_f64())).collect();
-    seconds.sort_by(f64::total_cmp);
-    seconds.get(seconds.len() / 2).copied().unwrap_or(0.0)
 }

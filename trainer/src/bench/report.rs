@@ -2,10 +2,9 @@
 
 use metrics::{Phase as Time, StepTimes};
 use plan::Plan;
-use plan::config::Precision;
 use serde::Serialize;
 
-use super::{Floor, median_of};
+use super::floor::{Floor, OtherPrecision};
 use crate::passes::Passes;
 
 /// A forward pass once, and a backward pass that costs twice as much.
@@ -80,11 +79,10 @@ pub enum Replayed {
 }
 
 impl Replayed {
-    /// What `passes` did last.
+    /// What became of it in `passes` that are not to be recorded any more.
     pub fn by(passes: &Passes) -> Replayed {
         match passes.obstacle() {
-            None if passes.are_replayed() => Replayed::Yes,
-            None => Replayed::No("the shapes of the inputs just changed".to_owned()),
+            None => Replayed::Yes,
             Some(obstacle) => Replayed::No(obstacle.to_owned()),
         }
     }
@@ -92,7 +90,7 @@ impl Replayed {
 
 /// What a round of steps took.
 #[derive(Clone, Copy, Debug)]
-pub struct Cost {
+pub(super) struct Cost {
     /// How many steps it had.
     pub steps: usize,
     /// Of all steps together.
@@ -124,7 +122,7 @@ impl Report {
         phases: Phases,
         cost: Cost,
         floor: Floor,
-        other: &Other,
+        other: &OtherPrecision,
         cuda_graph: Option<Replayed>,
     ) -> Report {
         let Cost { steps, seconds, page_faults, peak_memory_mib } = cost;
@@ -155,25 +153,12 @@ impl Report {
     }
 }
 
-/// What the same products reach in another precision.
-#[derive(Clone, Copy, Debug)]
-pub struct Other {
-    /// Its name in a config.
-    pub precision: Precision,
-    /// As [`Report::product_flops_per_second`].
-    pub floor: Floor,
-}
-
-impl Other {
-    /// What to try, where that is faster than `own` by more than a tenth.
-    fn hint(&self, own: Floor) -> String {
-        let times = self.floor.flops_per_second / own.flops_per_second;
-        if times <= 1.1 {
-            return String::new();
-        }
-        let name = self.precision.name();
-        format!("; products in {name} are {times:.1} times as fast here: try train.precision = \"{name}\"")
-    }
+/// The median seconds of a phase over steps.
+fn median_of(steps: &[StepTimes], phase: Time) -> f64 {
+    let mut seconds: Vec<f64> =
+        steps.iter().map(|step| step.phase(phase).map_or(0.0, |time| time.as_secs_f64())).collect();
+    seconds.sort_by(f64::total_cmp);
+    seconds.get(seconds.len() / 2).copied().unwrap_or(0.0)
 }
 
 /// The phase to look at first.
@@ -214,10 +199,6 @@ mod tests {
         let even = Phases { loader: 0.0, forward: 0.3, backward: 0.6, all_reduce: 0.01, optimizer: 0.02 };
         assert!(bottleneck(&even, 0.85).starts_with("the matrix products: the step reaches 85 %"));
         assert!(bottleneck(&even, 0.5).starts_with("what lies between"));
-        let other = Other { precision: Precision::Bf16, floor: Floor { flops_per_second: 3e11 } };
-        let hint = other.hint(Floor { flops_per_second: 1e11 });
-        assert!(hint.ends_with("bf16 are 3.0 times as fast here: try train.precision = \"bf16\""), "{hint}");
-        assert_eq!(other.hint(Floor { flops_per_second: 2.8e11 }), "");
         assert!(bottleneck(&Phases { all_reduce: 0.4, ..even }, 0.5).starts_with("the network: 30 %"));
         assert!(bottleneck(&Phases { optimizer: 0.4, ..even }, 0.5).starts_with("the update: 31 %"));
     }
