@@ -82,8 +82,8 @@ template <class T> void product(int64_t rows, int64_t columns, int64_t depth, Vi
 
 // --- One window of one head ----------------------------------------------------------------------------------------------
 
-// What is added to the score of a column that is none: nothing is left of e to that power.
-constexpr float NO_COLUMN = -1e30f;
+// What is added to the score of a column that is none: e to that power is nothing.
+constexpr float NO_COLUMN = -INFINITY;
 
 // T is what is computed with, S the narrow type.
 template <class T, class S> struct Window {

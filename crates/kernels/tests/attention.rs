@@ -239,6 +239,19 @@ fn odd_numbers_stay_in_their_window() {
     }
 }
 
+/// A softmax over nothing is no number, as in PyTorch; what is beyond the window's 49 tokens does not stand in for them.
+#[test]
+fn a_row_that_may_look_at_nothing_is_no_number() {
+    let shape = SHAPES[1];
+    let [qkv, bias, _, _] = Problem::new(shape, Kind::Float).tensors(Kind::Float);
+    let _ = bias.get(1).get(5).fill_(f64::NEG_INFINITY);
+    let out = numbers_of(&attention(shape, &bias, &bias).forward(&qkv).expect("shapes fit"));
+    let depth = shape.heads * shape.width;
+    for (place, x) in out.iter().enumerate() {
+        assert_eq!(x.is_nan(), place / depth == 5 && place % depth >= shape.width, "{x} at {place}");
+    }
+}
+
 #[test]
 fn what_does_not_fit_is_an_error_that_says_so() {
     let problem = Problem::new(SHAPES[2], Kind::Float);

@@ -185,10 +185,30 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
+    }
+
+    /// It is waited for at the end of each phase, and that counts as the phase's own time.
+    #[test]
+    fn a_settling_clock_waits_at_the_end_of_every_phase() {
+        let waited = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&waited);
+        let mut clock = StepClock::settling(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(ms(2));
+        });
+        clock.enter(Phase::Forward);
+        assert_eq!(waited.load(Ordering::Relaxed), 0, "no phase has ended");
+        clock.enter(Phase::Backward);
+        clock.leave();
+        let times = clock.finish_step();
+        assert_eq!(waited.load(Ordering::Relaxed), 2);
+        assert!([Phase::Forward, Phase::Backward].iter().all(|&phase| times.phase(phase) >= Some(ms(2))), "{times:?}");
     }
 
     #[test]

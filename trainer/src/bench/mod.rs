@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use collectives::{Communicator, Phase};
 use dataloader::{Mixing, SampleKey};
-use metrics::{Phase as Time, StepClock, StepTimes};
+use metrics::{StepClock, StepTimes};
 use plan::Plan;
 use random::{Key, Purpose};
 use tch::{Device, Kind, Tensor};
