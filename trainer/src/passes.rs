@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn replayed_passes_learn_the_same() {
         let (one_by_one, passes) = trained(Passes::one_by_one());
-        assert!(!passes.recorded.is_some());
+        assert!(passes.recorded.is_none());
         let (replayed, passes) = trained(Passes::recorded_by(Recorder::Stand { fails: false }));
         assert!(passes.recorded.is_some() && passes.obstacle().is_none());
         assert_eq!(one_by_one, replayed);
