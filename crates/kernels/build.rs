@@ -5,10 +5,19 @@ use std::path::{Path, PathBuf};
 /// Levels of the instruction set that the loops are compiled for; the best one is chosen at run time.
 const LEVELS: [(&str, &[&str]); 3] = [
     ("baseline", &[]),
-    ("avx2", &["-mavx2", "-mfma", "-mf16c"]),
+    ("avx2", &["-mavx2", "-mfma", "-mf16c", "-mprfchw"]),
     (
         "avx512",
-        &["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf16c", "-mprefer-vector-width=512"],
+        &[
+            "-mavx512f",
+            "-mavx512bw",
+            "-mavx512dq",
+            "-mavx512vl",
+            "-mfma",
+            "-mf16c",
+            "-mprfchw",
+            "-mprefer-vector-width=512",
+        ],
     ),
 ];
 

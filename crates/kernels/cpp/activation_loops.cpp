@@ -17,6 +17,16 @@ namespace {
 
 constexpr int CHUNK = 256;
 
+// A store waits until its cache line is this core's, and stores leave in order: a loop of little arithmetic spends most of its time
+// on that. So lines are asked for this long before, which is within reach of the nearest cache.
+constexpr int64_t AHEAD_BYTES = 2048;
+
+// Asks for the lines of the `count` numbers that lie AHEAD_BYTES after `out`; beyond the end of the memory this does nothing.
+template <class S> INLINED void claim_ahead(S* out, int count) {
+  char* ahead = (char*)out + AHEAD_BYTES;
+  for (int64_t at = 0; at < count * (int64_t)sizeof(S); at += 64) __builtin_prefetch(ahead + at, /*for writing*/ 1);
+}
+
 // What is called once a chunk has its own code, so that there is less of it.
 #define APART __attribute__((noinline))
 
@@ -114,6 +124,7 @@ void forward(const void* x_, const void* bias_, void* y_, Range range, const voi
   in_chunks(range, [&](int64_t start, int length, int64_t column) {
     const S* __restrict__ in = x + start;
     S* __restrict__ out = y + start;
+    claim_ahead(out, length);
     if constexpr (Given<F, T>::PREPARES) {
       T before[CHUNK];
       sum_with(in, bias ? bias + column : nullptr, length, before);
@@ -128,16 +139,42 @@ void forward(const void* x_, const void* bias_, void* y_, Range range, const voi
   });
 }
 
-// Adds up numbers in an order of its own, the same for every level.
-template <class T> APART double sum(const T* numbers, int length) {
-  T lanes[LANES] = {};
-  int i = 0;
-  for (; i + LANES <= length; i += LANES)
-    for (int lane = 0; lane < LANES; ++lane) lanes[lane] += numbers[i + lane];
-  double total = 0;
-  for (; i < length; ++i) total += numbers[i];
-  for (int lane = 0; lane < LANES; ++lane) total += lanes[lane];
-  return total;
+// Adds up numbers, in f64 from one call to the next, in an order of its own that is the same for every level.
+template <class T> class Sum {
+ public:
+  APART void add(const T* numbers, int length) {
+    T parts[PARTS] = {};
+    int i = 0;
+    for (; i + PARTS <= length; i += PARTS)
+      for (int part = 0; part < PARTS; ++part) parts[part] += numbers[i + part];
+    for (int part = 0; i < length; ++i, ++part) parts[part] += numbers[i];
+    for (int lane = 0; lane < LANES; ++lane)
+      lanes[lane] += (parts[lane] + parts[lane + LANES]) + (parts[lane + 2 * LANES] + parts[lane + 3 * LANES]);
+  }
+  double total() const {
+    double all = 0;
+    for (double lane : lanes) all += lane;
+    return all;
+  }
+
+ private:
+  static constexpr int PARTS = 4 * LANES;  // so many that additions need not wait for each other
+  double lanes[LANES] = {};
+};
+
+// dx of a chunk, added to `of_columns` as well where that is not null, and the parts of the parameters' gradients.
+template <class F, class S, class T, class Before>
+INLINED void chunk_backward(Before before, const S* __restrict__ from, const Given<F, T>& given, int length, S* __restrict__ out,
+                            T* __restrict__ of_columns, T* __restrict__ of_first, T* __restrict__ of_second) {
+  for (int i = 0; i < length; ++i) {
+    T dp[MAX_PARAMETERS] = {};
+    T above = widen(from[i]);
+    T gradient = above * F::template slope<T>(before(i), given.at(i), dp);
+    narrow(gradient, out[i]);
+    if (of_columns) of_columns[i] += gradient;
+    if (F::PARAMETERS > 0) of_first[i] = above * dp[0];
+    if (F::PARAMETERS > 1) of_second[i] = above * dp[1];
+  }
 }
 
 template <class F, class S, class T>
@@ -149,27 +186,27 @@ void backward(const void* x_, const void* bias_, const void* dy_, void* dx_, Ran
   S* dx = (S*)dx_;
   T* dbias = (T*)dbias_;
   Given<F, T> given(parameters);
+  Sum<T> sums[MAX_PARAMETERS];
   in_chunks(range, [&](int64_t start, int length, int64_t column) {
-    T before[CHUNK], gradient[CHUNK], of_parameter[MAX_PARAMETERS][CHUNK];
+    T of_parameter[MAX_PARAMETERS][CHUNK];
     const S* __restrict__ in = x + start;
-    const S* __restrict__ from = dy + start;
-    S* __restrict__ out = dx + start;
-    sum_with(in, bias ? bias + column : nullptr, length, before);
-    given.prepare(before, length);
-    for (int i = 0; i < length; ++i) {
-      T dp[MAX_PARAMETERS] = {};
-      T above = widen(from[i]);
-      gradient[i] = above * F::template slope<T>(before[i], given.at(i), dp);
-      if (F::PARAMETERS > 0) of_parameter[0][i] = above * dp[0];
-      if (F::PARAMETERS > 1) of_parameter[1][i] = above * dp[1];
+    const S* from = dy + start;
+    S* out = dx + start;
+    claim_ahead(out, length);
+    if (bias || Given<F, T>::PREPARES) {
+      T before[CHUNK];
+      sum_with(in, bias ? bias + column : nullptr, length, before);
+      given.prepare(before, length);
+      auto summed = [&before](int i) { return before[i]; };
+      chunk_backward<F, S, T>(summed, from, given, length, out, dbias ? dbias + column : nullptr, of_parameter[0],
+                              of_parameter[1]);
+    } else {
+      auto widened = [in](int i) { return widen(in[i]); };
+      chunk_backward<F, S, T>(widened, from, given, length, out, (T*)nullptr, of_parameter[0], of_parameter[1]);
     }
-    for (int i = 0; i < length; ++i) narrow(gradient[i], out[i]);
-    for (int k = 0; k < F::PARAMETERS; ++k) dparameters[k] += sum(of_parameter[k], length);
-    if (dbias) {
-      T* __restrict__ add = dbias + column;
-      for (int i = 0; i < length; ++i) add[i] += gradient[i];
-    }
+    for (int k = 0; k < F::PARAMETERS; ++k) sums[k].add(of_parameter[k], length);
   });
+  for (int k = 0; k < F::PARAMETERS; ++k) dparameters[k] += sums[k].total();
 }
 
 #define OF_STORAGES(pass, F) {pass<F, float, float>, pass<F, double, double>, pass<F, Bf16, float>, pass<F, F16, float>}

@@ -62,9 +62,10 @@ INLINED float exp_of(float x) {
 }
 INLINED double exp_of(double x) { return exp(x); }
 
-// x where e^(−x²/2) is a number of f32 (f64), and 0 beyond, where x·e^(−x²/2) and its derivatives are nothing.
-INLINED float near(float x) { return fabsf(x) > 13.2f ? 0.0f : x; }
-INLINED double near(double x) { return fabs(x) > 38.0 ? 0.0 : x; }
+// Whether x lies where e^(−x²/2) is no number of f32 (f64) any more, and x·e^(−x²/2) and its derivatives are nothing.
+INLINED bool is_far(float x) { return fabsf(x) > 13.2f; }
+INLINED bool is_far(double x) { return fabs(x) > 38.0; }
+template <class T> INLINED T near(T x) { return is_far(x) ? (T)0 : x; }
 
 INLINED float gauss(float x) {
   float t = -0.72134752f * x * x;  // in powers of two, at least −126
@@ -92,7 +93,10 @@ INLINED float normal_cdf(float x, float bell) {
 INLINED double normal_cdf(double x, double) { return 0.5 * erfc(-x * 0.70710678118654752440); }
 
 template <class T> INLINED T relu(T x) { return x <= 0 ? (T)0 : x; }
-template <class T> INLINED T step(T x) { return x > 0 ? (T)1 : x <= 0 ? (T)0 : x; }
+template <class T> INLINED T step(T x) {
+  T of_number = x > 0 ? (T)1 : (T)0;
+  return x == x ? of_number : x;
+}
 template <class T> INLINED T at_most(T x, T limit) { return x > limit ? limit : x; }
 template <class T> INLINED T at_least(T x, T limit) { return x < limit ? limit : x; }
 
@@ -182,12 +186,9 @@ template <class Base> struct Corrected {
     return Base::value(x, p) + p[0] * (within * gauss(within));
   }
   template <class T> INLINED static T slope(T x, const T* p, T* dp) {
-    T within = near(x), bell = gauss(within);
-    bool far = within != x;
-    T dbump = (1 - within * within) * bell;
-    dbump = far && x == x ? (T)0 : dbump;
-    T slope = Base::slope(x, p, dp) + p[0] * dbump;
-    dp[0] = within * bell;
+    T within = near(x), bell = is_far(x) ? (T)0 : gauss(within), bump = within * bell;
+    T slope = Base::slope(x, p, dp) + p[0] * (bell - within * bump);
+    dp[0] = bump;
     return slope;
   }
   static constexpr int PARAMETERS = 1;
