@@ -39,7 +39,9 @@ losses() {
 # The losses of a CPU, of this GPU, and of a CUDA graph on it.
 parity() {
   losses cpu train.device=cpu && losses cuda train.device=cuda && losses graph train.device=cuda train.cuda_graph=true || return 1
-  grep -rq "replayed as a CUDA graph" "$report/parity-graph/logs" || { grep -rhn "CUDA graph\|cuda_graph" "$report"/parity-graph*; return 1; }
+  # Both parts of a step: forward and backward, and the update.
+  [ "$(grep -rh "replayed as a CUDA graph" "$report/parity-graph/logs" | wc -l)" = 2 ] ||
+    { grep -rhn "CUDA graph\|cuda_graph" "$report"/parity-graph*; return 1; }
   echo "GPU against CPU:" && python3 bench/parity.py "$report/parity-cpu" "$report/parity-cuda" || return 1
   echo "CUDA graph against none:" && python3 bench/parity.py "$report/parity-cuda" "$report/parity-graph" 1e-6 1e-3
 }

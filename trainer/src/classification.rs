@@ -8,6 +8,7 @@ use crate::loss::{Loss, Targets};
 use crate::masks;
 use crate::memory::sent;
 use crate::mixing::Mixes;
+use crate::replay::Operands;
 use crate::skipped::counted;
 use crate::task::{Scores, Task};
 use crate::teacher::Teacher;
@@ -47,9 +48,8 @@ pub struct Inputs {
     pub mixes: Option<Mixes>,
 }
 
-impl Inputs {
-    /// The tensors, in one order.
-    pub fn tensors(&self) -> Vec<&Tensor> {
+impl Operands for Inputs {
+    fn tensors(&self) -> Vec<&Tensor> {
         let Inputs { images, labels, masks: Masks { drop_path, dropout }, mixes } = self;
         let of_mixes = mixes.iter().flat_map(|Mixes { partners, weights, own, boxes }| {
             [Some(partners), Some(weights), Some(own), boxes.as_ref()].into_iter().flatten()
@@ -57,8 +57,7 @@ impl Inputs {
         [images, labels].into_iter().chain(drop_path).chain(dropout).chain(of_mixes).collect()
     }
 
-    /// The same in memory of their own.
-    pub fn copy(&self) -> Inputs {
+    fn copy(&self) -> Inputs {
         let copy = |tensor: &Tensor| tensor.copy();
         let Inputs { images, labels, masks: Masks { drop_path, dropout }, mixes } = self;
         Inputs {

@@ -5,6 +5,7 @@ use tch::{Device, Kind, Tensor};
 use world::Exit;
 
 use crate::failure::Failure;
+use crate::numbers::Numbers;
 
 /// A flag on the device: the first step whose gradient norm was not finite.
 ///
@@ -21,10 +22,15 @@ impl Divergence {
         Divergence { first, norm: None }
     }
 
-    /// Looks at the gradient norm of `step`, a scalar on the device.
-    pub fn watch(&mut self, norm: Tensor, step: u64) {
+    /// Looks at the gradient norm of the step that has `numbers`, a scalar on the device: the device alone reads it.
+    pub fn watch(&mut self, norm: &Tensor, numbers: &Numbers) {
         let fine = norm.isfinite().logical_or(&self.first.ge(0));
-        self.first = self.first.where_self(&fine, &self.first.full_like(step as i64));
+        let this = (numbers.step() - 1.0).to_kind(Kind::Int64);
+        self.first.copy_(&self.first.where_self(&fine, &this));
+    }
+
+    /// Keeps the gradient norm of the last step to be told.
+    pub fn note(&mut self, norm: Tensor) {
         self.norm = Some(norm);
     }
 
@@ -68,14 +74,17 @@ mod tests {
     fn the_first_bad_step_is_told() {
         let plan = plan();
         let mut divergence = Divergence::new(Device::Cpu);
-        let norm = |value: f32| Tensor::from(value);
-        divergence.watch(norm(1.5), 0);
+        let watch = |divergence: &mut Divergence, step: u64, norm: f32| {
+            divergence.watch(&Tensor::from(norm), &Numbers::new(0.1, step, Device::Cpu));
+            divergence.note(Tensor::from(norm));
+        };
+        watch(&mut divergence, 0, 1.5);
         assert!(divergence.check(&plan).is_ok());
         assert_eq!(divergence.norm(), Some(1.5));
         divergence.pass_over();
         assert!(divergence.norm().is_none() && divergence.check(&plan).is_ok());
         for (step, value) in [(1, f32::INFINITY), (2, f32::NAN), (3, 1.0)] {
-            divergence.watch(norm(value), step);
+            watch(&mut divergence, step, value);
         }
         let failure = divergence.check(&plan).expect_err("step 1 was not finite");
         assert_eq!(failure.exit, Exit::Diverged);

@@ -113,7 +113,7 @@ pub fn train(
         step: Step::new(&plan, ranks, &task, state.model.parameters())?,
         stop,
     };
-    if let Some(obstacle) = training.step.passes.obstacle() {
+    if let Some(obstacle) = training.step.replays.obstacle() {
         training.telemetry.notice(&format!("train.cuda_graph: there is none, since {obstacle}"));
     }
     let (spec, normalisation) = loading::training_spec(&plan, communicator, &folder, state.step, device)?;

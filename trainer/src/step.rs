@@ -15,7 +15,8 @@ use crate::divergence::Divergence;
 use crate::failure::Failure;
 use crate::gradients::{Clip, norm};
 use crate::loss_scale::{Verdict, scaled};
-use crate::passes::Passes;
+use crate::numbers::Numbers;
+use crate::replay::Replays;
 use crate::skipped::{correction, counted, scale_gradients};
 use crate::state::TrainState;
 use crate::task::Task;
@@ -43,8 +44,8 @@ pub struct Step<'a> {
     communicator: &'a dyn Communicator,
     /// Batch → loss.
     task: &'a Classification,
-    /// How forward and backward are done.
-    pub passes: Passes,
+    /// How its parts are done.
+    pub replays: Replays,
     averaging: Averaging,
     clip: Clip,
     /// Watches for gradients that are not finite.
@@ -67,7 +68,7 @@ impl<'a> Step<'a> {
             plan,
             communicator: &**communicator,
             task,
-            passes: Passes::configured(plan, communicator.size(), parameters.device()),
+            replays: Replays::configured(plan, communicator.size(), parameters.device()),
             averaging: Averaging::new(communicator, parameters, exchanges)?,
             clip: Clip::configured(&plan.config.optimizer),
             divergence: Divergence::new(parameters.device()),
@@ -93,7 +94,7 @@ impl<'a> Step<'a> {
             let (loss, images) = batches.next(|batch| {
                 clock.enter(Time::Forward);
                 let inputs = self.task.inputs(model, batch);
-                let loss = self.passes.run(inputs, |inputs| {
+                let loss = self.replays.passes.run(inputs, |inputs| {
                     state.sketches.iter().for_each(|sketches| sketches.look(model.parameters(), state.step));
                     let loss = self.task.loss(model, inputs) / self.plan.accumulation as f64;
                     state.sketches.iter_mut().for_each(|sketches| sketches.take_in(model.parameters()));
@@ -136,12 +137,11 @@ impl<'a> Step<'a> {
 
     /// Moves the parameters by their gradients.
     fn update(&mut self, state: &mut TrainState, learning_rate: f64) -> Result<(), Failure> {
-        let parameters = state.model.parameters();
         if let Some(scale) = &state.loss_scale {
-            scale_gradients(parameters, 1.0 / scale.factor());
+            scale_gradients(state.model.parameters(), 1.0 / scale.factor());
         }
-        let norm = gradient_norm(state)?;
-        if let Some(scale) = &mut state.loss_scale
+        let known_norm = known_norm(state)?;
+        if let (Some(scale), Some(norm)) = (&mut state.loss_scale, &known_norm)
             && scale.judge(norm.double_value(&[])) == Verdict::LeaveOut
         {
             tracing::info!(
@@ -152,17 +152,27 @@ impl<'a> Step<'a> {
             self.divergence.pass_over();
             return Ok(());
         }
-        self.clip.apply(parameters, state.optimizer.slices(), &norm);
-        self.divergence.watch(norm, state.step);
-        state.optimizer.step(parameters, learning_rate, state.step);
+        let (parameters, optimizer) = (state.model.parameters(), &mut state.optimizer);
+        let numbers = Numbers::new(learning_rate, state.step, parameters.device());
+        let norm = self.replays.update.run(numbers, |numbers| {
+            let norm = known_norm.as_ref().map_or_else(|| norm(parameters), Tensor::shallow_clone);
+            self.clip.apply(parameters, optimizer.slices(), &norm);
+            self.divergence.watch(&norm, numbers);
+            optimizer.step(parameters, numbers);
+            norm
+        })?;
+        self.divergence.note(norm);
         Ok(state.share_updates()?)
     }
 }
 
-/// The common L2 norm of the gradients, which may be spread over the ranks.
-fn gradient_norm(state: &TrainState) -> Result<Tensor, Failure> {
+/// The common L2 norm of the gradients, where the host has a part in it: of gradients spread over the ranks, and in f16, where it decides
+/// what becomes of the step. Elsewhere it is part of the update.
+fn known_norm(state: &TrainState) -> Result<Option<Tensor>, Failure> {
     let parameters = state.model.parameters();
-    let Some(sharding) = &state.sharding else { return Ok(norm(parameters)) };
-    let own = state.optimizer.slices().iter().map(|slice| slice.of(&parameters.groups()[slice.group].grads));
-    Ok(sharding.norm(&own.collect::<Vec<_>>(), state.step)?)
+    if let Some(sharding) = &state.sharding {
+        let own = state.optimizer.slices().iter().map(|slice| slice.of(&parameters.groups()[slice.group].grads));
+        return Ok(Some(sharding.norm(&own.collect::<Vec<_>>(), state.step)?));
+    }
+    Ok(state.loss_scale.is_some().then(|| norm(parameters)))
 }

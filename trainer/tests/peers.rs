@@ -17,6 +17,7 @@ use trainer::gradients::{Clip, norm};
 use trainer::loss::distillation::Distillation;
 use trainer::loss::{Loss, Targets};
 use trainer::mixing::Mixes;
+use trainer::numbers::Numbers;
 use trainer::optimizer;
 
 const SMALL: &str = "data.path = 'x'\n[train]\nbatch_size = 16\n[model]\nname = 'vit_tiny_patch16_224'\nimage_size = 16\n\
@@ -101,7 +102,8 @@ fn follow(figures: &Updates, case: &Update, kind: Kind, tolerance: f64) {
     for (step, expected) in case.trajectory.iter().enumerate() {
         set_gradients(parameters, &figures.names, step as f64);
         Clip::configured(config).apply(parameters, optimizer.slices(), &norm(parameters));
-        optimizer.step(parameters, config.learning_rate * (1.0 - 0.03 * step as f64), step as u64);
+        let rate = config.learning_rate * (1.0 - 0.03 * step as f64);
+        optimizer.step(parameters, &Numbers::new(rate, step as u64, Device::Cpu));
         if let Some(ema) = &mut ema {
             ema.update(parameters, step as u64 + 1);
         }

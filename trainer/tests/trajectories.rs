@@ -15,6 +15,7 @@ use tch::{Device, Kind, no_grad};
 use trainer::classification::{Classification, ImageBatch};
 use trainer::data_parallel::Slice;
 use trainer::loss::Loss;
+use trainer::numbers::Numbers;
 use trainer::optimizer;
 use trainer::task::Task;
 
@@ -87,7 +88,7 @@ fn train(case: &Case, kind: Kind) -> Vec<f64> {
         let batch = ImageBatch { images, labels: &labels, samples: &samples };
         let loss = task.loss(&model, &task.inputs(&model, &batch));
         loss.backward();
-        optimizer.step(model.parameters(), RATE, step as u64);
+        optimizer.step(model.parameters(), &Numbers::new(RATE, step as u64, Device::Cpu));
         loss.double_value(&[])
     };
     (0..case.f64.len()).map(step).collect()

@@ -203,8 +203,9 @@ fn of_updates(rounds: usize) {
         *second += grads.square() * 0.01;
         &*first / (second.sqrt() / 0.5).g_add_scalar_(1e-8)
     };
-    let adamw = kernels::optimizer::AdamW { rate: 1e-9, betas: [0.9, 0.99], weight_decay: 0.1, eps: 1e-8 };
-    let sgd = kernels::optimizer::Sgd { rate: 1e-9, momentum: 0.9, nesterov: true, weight_decay: 0.1 };
+    let adamw = kernels::optimizer::AdamW { betas: [0.9, 0.99], weight_decay: 0.1, eps: 1e-8 };
+    let sgd = kernels::optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.1 };
+    let (rate, number) = (Tensor::from(1e-9f64), Tensor::from(100.0f64));
     let lamb = kernels::optimizer::Lamb {
         rate: 1e-9,
         betas: [0.9, 0.99],
@@ -230,7 +231,7 @@ fn of_updates(rounds: usize) {
             "AdamW, libtorch's fused (ours)",
             Box::new(|| {
                 on(&|values, grads, exp_avg, exp_avg_sq| {
-                    adamw.step(&Buffers { values, grads, exp_avg, exp_avg_sq }, 100).expect("fits");
+                    adamw.step(&Buffers { values, grads, exp_avg, exp_avg_sq }, &rate, &number).expect("fits");
                 });
             }),
         ),
@@ -247,7 +248,7 @@ fn of_updates(rounds: usize) {
         ),
         (
             "SGD, libtorch's fused (ours)",
-            Box::new(|| on(&|values, grads, sum, _| sgd.step(values, grads, Some(sum)).expect("fits"))),
+            Box::new(|| on(&|values, grads, sum, _| sgd.step(values, grads, Some(sum), &rate).expect("fits"))),
         ),
         (
             "LAMB, composed",

@@ -23,6 +23,17 @@ void check_alike(const Tensor& values, std::initializer_list<const Tensor*> othe
                 "a buffer of ", other->scalar_type(), other->sizes(), " beside parameters of ", values.scalar_type(), values.sizes());
 }
 
+// Does `step` with a learning rate as libtorch's fused steps take it: a number on a CPU, and on a GPU a tensor that only the device
+// reads.
+template <class Step> void with_rate(const Tensor& rate, Step step) {
+  TORCH_CHECK(rate.numel() == 1, "a learning rate of shape ", rate.sizes());
+  if (rate.is_cpu()) {
+    step(rate.item<double>());
+  } else {
+    step(rate.to(at::kFloat));
+  }
+}
+
 struct Lamb {
   float gradient_scale, beta1, beta2, step_of_first, step_of_second, eps, weight_decay;
 };
@@ -125,27 +136,35 @@ char* rectify_lamb(const at::Tensor* values, const at::Tensor* grads, const at::
   })
 }
 
-// One step of SGD over one flat buffer, in one pass; `sum`, the running sum of gradients, is null without momentum.
-char* rectify_sgd(const at::Tensor* values, const at::Tensor* grads, const at::Tensor* sum, double rate, double momentum,
+// One step of SGD over one flat buffer, in one pass; `sum`, the running sum of gradients, is null without momentum. `rate` is a scalar
+// on the buffers' device.
+char* rectify_sgd(const at::Tensor* values, const at::Tensor* grads, const at::Tensor* sum, const at::Tensor* rate, double momentum,
                   bool nesterov, double weight_decay) {
   RECTIFY_GUARD({
     at::NoGradGuard no_grad;
     rectify::check_alike(*values, {grads, sum ? sum : grads});
     std::vector<at::Tensor> sums;
     if (sum) sums.push_back(*sum);
-    at::_fused_sgd_({*values}, {*grads}, sums, weight_decay, momentum, rate, /*dampening=*/0, nesterov, /*maximize=*/false,
-                    /*is_first_step=*/false);
+    rectify::with_rate(*rate, [&](auto rate) {
+      at::_fused_sgd_({*values}, {*grads}, sums, weight_decay, momentum, rate, /*dampening=*/0, nesterov, /*maximize=*/false,
+                      /*is_first_step=*/false);
+    });
   })
 }
 
-// One step of AdamW over one flat buffer, in one pass. `step` is a tensor of one f32, the number of this step, from 1.
+// One step of AdamW over one flat buffer, in one pass. `step` (the number of this step, from 1) and `rate` are scalars on the buffers'
+// device.
 char* rectify_adamw(const at::Tensor* values, const at::Tensor* grads, const at::Tensor* exp_avg, const at::Tensor* exp_avg_sq,
-                    const at::Tensor* step, double rate, double beta1, double beta2, double weight_decay, double eps) {
+                    const at::Tensor* step, const at::Tensor* rate, double beta1, double beta2, double weight_decay, double eps) {
   RECTIFY_GUARD({
     at::NoGradGuard no_grad;
     rectify::check_alike(*values, {grads, exp_avg, exp_avg_sq});
-    at::_fused_adamw_({*values}, {*grads}, {*exp_avg}, {*exp_avg_sq}, {}, {*step}, rate, beta1, beta2, weight_decay, eps,
-                      /*amsgrad=*/false, /*maximize=*/false);
+    TORCH_CHECK(step->numel() == 1, "a step's number of shape ", step->sizes());
+    at::Tensor number = step->to(at::kFloat);
+    rectify::with_rate(*rate, [&](auto rate) {
+      at::_fused_adamw_({*values}, {*grads}, {*exp_avg}, {*exp_avg_sq}, {}, {number}, rate, beta1, beta2, weight_decay, eps,
+                        /*amsgrad=*/false, /*maximize=*/false);
+    });
   })
 }
 

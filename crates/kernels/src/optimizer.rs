@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::ptr;
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::error::check;
 use crate::{KernelError, ffi};
@@ -11,8 +11,6 @@ use crate::{KernelError, ffi};
 /// What a step of AdamW does, with the names of PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
-    /// Learning rate of this step.
-    pub rate: f64,
     /// How much of each moment stays.
     pub betas: [f64; 2],
     /// Decoupled weight decay.
@@ -34,12 +32,13 @@ pub struct Buffers<'a> {
 }
 
 impl AdamW {
-    /// Step number `step`, from 1: libtorch's fused AdamW (`torch.optim.AdamW(fused=True)`).
+    /// Step number `step`, from 1, at learning rate `rate`: libtorch's fused AdamW (`torch.optim.AdamW(fused=True)`).
+    ///
+    /// Both are scalars on the buffers' device, which alone reads them: a CUDA graph may hold the step.
     ///
     /// # Errors
     /// When kinds, shapes or devices differ.
-    pub fn step(&self, buffers: &Buffers<'_>, step: u64) -> Result<(), KernelError> {
-        let number = Tensor::full([1], step as f64, (Kind::Float, buffers.values.device()));
+    pub fn step(&self, buffers: &Buffers<'_>, rate: &Tensor, step: &Tensor) -> Result<(), KernelError> {
         let [beta1, beta2] = self.betas;
         // SAFETY: all are live tensors, changed in place under no other borrow of their data.
         let answer = unsafe {
@@ -48,8 +47,8 @@ impl AdamW {
                 buffers.grads.as_ptr().cast(),
                 buffers.exp_avg.as_ptr().cast(),
                 buffers.exp_avg_sq.as_ptr().cast(),
-                number.as_ptr().cast(),
-                self.rate,
+                step.as_ptr().cast(),
+                rate.as_ptr().cast(),
                 beta1,
                 beta2,
                 self.weight_decay,
@@ -63,8 +62,6 @@ impl AdamW {
 /// What a step of SGD does, with the names of PyTorch's; without dampening.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
-    /// Learning rate of this step.
-    pub rate: f64,
     /// How much of the running sum of gradients stays.
     pub momentum: f64,
     /// Whether to look ahead along the sum.
@@ -75,17 +72,23 @@ pub struct Sgd {
 
 impl Sgd {
     /// A step: libtorch's fused SGD (`torch.optim.SGD(fused=True)`). `sum` is the running sum of gradients, zeros before the first
-    /// step; none where there is no momentum.
+    /// step; none where there is no momentum. The learning rate is a scalar on the buffers' device, as of [`AdamW::step`].
     ///
     /// # Errors
     /// When kinds, shapes or devices differ.
-    pub fn step(&self, values: &Tensor, grads: &Tensor, sum: Option<&Tensor>) -> Result<(), KernelError> {
+    pub fn step(
+        &self,
+        values: &Tensor,
+        grads: &Tensor,
+        sum: Option<&Tensor>,
+        rate: &Tensor,
+    ) -> Result<(), KernelError> {
         let sum: *const ffi::CTensor = sum.map_or(ptr::null(), |sum| sum.as_ptr().cast());
         let momentum = if sum.is_null() { 0.0 } else { self.momentum };
         // SAFETY: all are live tensors or null, changed in place under no other borrow of their data.
         let answer = unsafe {
-            let (values, grads) = (values.as_ptr().cast(), grads.as_ptr().cast());
-            ffi::rectify_sgd(values, grads, sum, self.rate, momentum, self.nesterov, self.weight_decay)
+            let (values, grads, rate) = (values.as_ptr().cast(), grads.as_ptr().cast(), rate.as_ptr().cast());
+            ffi::rectify_sgd(values, grads, sum, rate, momentum, self.nesterov, self.weight_decay)
         };
         check("a step of SGD", answer)
     }

@@ -36,12 +36,13 @@ fn a_step_of_adamw_is_that_of_the_paper() {
     let tensor = |values: &[f64]| Tensor::from_slice(values);
     let (values, grads) = (tensor(&[0.5, -1.0, 2.0]), tensor(&[0.1, -0.2, 0.0]));
     let (exp_avg, exp_avg_sq) = (tensor(&[0.0; 3]), tensor(&[0.0; 3]));
-    let adamw = AdamW { rate: 0.01, betas: [0.9, 0.99], weight_decay: 0.1, eps: 1e-8 };
+    let adamw = AdamW { betas: [0.9, 0.99], weight_decay: 0.1, eps: 1e-8 };
+    let rate = Tensor::from(0.01f64);
     let buffers = Buffers { values: &values, grads: &grads, exp_avg: &exp_avg, exp_avg_sq: &exp_avg_sq };
     let mut expected = [0.5, -1.0, 2.0];
     let (mut first, mut second) = ([0.0; 3], [0.0; 3]);
     for step in 1..=5 {
-        adamw.step(&buffers, step).expect("all alike");
+        adamw.step(&buffers, &rate, &Tensor::from(step)).expect("all alike");
         for (i, gradient) in [0.1, -0.2, 0.0].into_iter().enumerate() {
             first[i] = 0.9 * first[i] + 0.1 * gradient;
             second[i] = 0.99 * second[i] + 0.01 * gradient * gradient;
@@ -57,7 +58,9 @@ fn a_step_of_adamw_is_that_of_the_paper() {
     }
     let other = tensor(&[1.0, 2.0]);
     let wrong = Buffers { grads: &other, ..buffers };
-    assert!(adamw.step(&wrong, 6).is_err());
+    assert!(adamw.step(&wrong, &rate, &Tensor::from(6)).is_err());
+    let two = Tensor::from_slice(&[0.01, 0.01]);
+    assert!(adamw.step(&buffers, &two, &Tensor::from(6)).is_err());
 }
 
 /// Numbers around 0 in f32, and the same in f64.
@@ -78,13 +81,13 @@ fn close(found: &Tensor, expected: &[f64], what: &str) {
 #[test]
 fn steps_of_sgd_are_those_of_its_definition() {
     for (momentum, nesterov, weight_decay) in [(0.0, false, 0.0), (0.9, false, 0.1), (0.9, true, 0.1)] {
-        let sgd = Sgd { rate: 0.1, momentum, nesterov, weight_decay };
+        let sgd = Sgd { momentum, nesterov, weight_decay };
         let (values, mut expected) = numbers(1, 1003);
         let sum = values.zeros_like();
         let mut sums = vec![0.0; expected.len()];
         for step in 0..4 {
             let (grads, of_step) = numbers(2 + step, 1003);
-            sgd.step(&values, &grads, (momentum > 0.0).then_some(&sum)).expect("all alike");
+            sgd.step(&values, &grads, (momentum > 0.0).then_some(&sum), &Tensor::from(0.1f64)).expect("all alike");
             for ((value, sum), gradient) in expected.iter_mut().zip(&mut sums).zip(of_step) {
                 let decayed = gradient + weight_decay * *value;
                 *sum = momentum * *sum + decayed;

@@ -22,7 +22,7 @@ use crate::device::{self, Asked, Placement};
 use crate::failure::Failure;
 use crate::footprint::{highest_peak_mib, page_faults};
 use crate::loss::Loss;
-use crate::passes::Passes;
+use crate::replay::Replays;
 use crate::run::{initial_state, load_teacher, products, use_threads};
 use crate::state::TrainState;
 use crate::step::{MicroBatches, Step};
@@ -76,7 +76,7 @@ pub fn measure(
     };
     round(&mut step, StepClock::new(), length.warmup_steps)?;
     // A graph is written down in a step of its own.
-    while step.passes.will_be_recorded() {
+    while step.replays.will_be_recorded() {
         round(&mut step, StepClock::new(), 1)?;
     }
     let mut other = None;
@@ -87,7 +87,7 @@ pub fn measure(
         // After the peak was read: products by themselves take memory, too.
         let floor = Floor::measure(plan, products(plan), device);
         let other = other.get_or_insert_with(|| OtherPrecision::measure(plan, device));
-        let graph = plan.config.train.cuda_graph.then(|| Replayed::by(&step.passes));
+        let graph = plan.config.train.cuda_graph.then(|| Replayed::by(&step.replays));
         let cost = Cost { seconds, page_faults, peak_memory_mib, steps: steps.len() };
         let measured = Report::new(plan, threads, phases, cost, floor, other, graph);
         let mut go_on = vec![u8::from(communicator.rank() == 0 && report(measured))];
@@ -101,18 +101,18 @@ pub fn measure(
 /// Steps of which phases are timed on a GPU.
 const PHASE_STEPS: usize = 3;
 
-/// The phases of steps on a GPU: it is waited for at the end of each, and passes are done operation by operation, since a graph has
-/// both in one. Comes before there is a graph, which keeps memory of its own.
+/// The phases of steps on a GPU: it is waited for at the end of each, and all is done operation by operation, since a graph has
+/// forward and backward in one. Comes before there is a graph, which keeps memory of its own.
 fn phases_on_gpu(
     step: &mut Step<'_>,
     index: usize,
     round: &mut impl FnMut(&mut Step<'_>, StepClock, usize) -> Result<Round, Failure>,
 ) -> Result<Phases, Failure> {
-    let passes = std::mem::replace(&mut step.passes, Passes::one_by_one());
+    let replays = std::mem::replace(&mut step.replays, Replays::one_by_one());
     round(step, StepClock::new(), PHASE_STEPS)?; // to warm up
     // What goes wrong on the device is said by the step itself.
     let found = round(step, StepClock::settling(move || drop(kernels::cuda::synchronise(index))), PHASE_STEPS)?;
-    step.passes = passes;
+    step.replays = replays;
     Ok(Phases::of(&found.steps))
 }
 

@@ -5,7 +5,7 @@ use plan::Plan;
 use serde::Serialize;
 
 use super::floor::{Floor, OtherPrecision};
-use crate::passes::Passes;
+use crate::replay::Replays;
 
 /// A forward pass once, and a backward pass that costs twice as much.
 const PASSES: f64 = 3.0;
@@ -79,9 +79,9 @@ pub enum Replayed {
 }
 
 impl Replayed {
-    /// What became of it in `passes` that are not to be recorded any more.
-    pub fn by(passes: &Passes) -> Replayed {
-        match passes.obstacle() {
+    /// What became of it in `replays` that are not to be recorded any more.
+    pub fn by(replays: &Replays) -> Replayed {
+        match replays.obstacle() {
             None => Replayed::Yes,
             Some(obstacle) => Replayed::No(obstacle.to_owned()),
         }

@@ -4,8 +4,9 @@ use kernels::optimizer::Buffers;
 use models::Parameters;
 use tch::{Tensor, no_grad};
 
-use super::{Optimizer, handles, rate_of, zeros};
+use super::{Optimizer, bias_correction, handles, rate_of, zeros};
 use crate::data_parallel::Slice;
+use crate::numbers::Numbers;
 
 /// AdamW with decoupled weight decay (Loshchilov & Hutter, 2019): PyTorch's fused form, one pass over memory.
 pub struct AdamW {
@@ -31,19 +32,19 @@ impl Optimizer for AdamW {
         &self.slices
     }
 
-    fn step(&mut self, parameters: &Parameters, learning_rate: f64, finished_steps: u64) {
+    fn step(&mut self, parameters: &Parameters, numbers: &Numbers) {
         let moments = self.exp_avg.iter().zip(&self.exp_avg_sq);
         for (slice, (exp_avg, exp_avg_sq)) in self.slices.iter().zip(moments) {
             let [values, grads] = slice.values_and_grads(parameters);
             let group = &parameters.groups()[slice.group];
             let rule = kernels::optimizer::AdamW {
-                rate: rate_of(group, learning_rate),
                 betas: self.betas,
                 weight_decay: if group.weight_decay { self.weight_decay } else { 0.0 },
                 eps: self.eps,
             };
             let buffers = Buffers { values: &values, grads: &grads, exp_avg, exp_avg_sq };
-            rule.step(&buffers, finished_steps + 1).expect("slices of one shape on one device");
+            let rate = rate_of(group, numbers);
+            rule.step(&buffers, &rate, &numbers.step()).expect("slices of one shape on one device");
         }
     }
 
@@ -63,21 +64,21 @@ impl Adam {
         Adam { betas: config.betas(), eps: config.eps() }
     }
 
-    /// Moves `values` and both moments, all laid out alike; with the operations and their order as in PyTorch's.
+    /// Moves `values` and both moments, all laid out alike, in step number `step` at learning rate `rate`, both scalars; with the
+    /// operations and their order as in PyTorch's.
     pub fn update(
         &self,
         values: &mut Tensor,
         grads: &Tensor,
         exp_avg: &mut Tensor,
         exp_avg_sq: &mut Tensor,
-        rate: f64,
-        finished_steps: u64,
+        rate: &Tensor,
+        step: &Tensor,
     ) {
         no_grad(|| {
-            let t = (finished_steps + 1) as f64;
             let [beta1, beta2] = self.betas;
-            let step_size = rate / (1.0 - beta1.powf(t));
-            let second_scale = (1.0 - beta2.powf(t)).sqrt();
+            let step_size = rate / bias_correction(beta1, step);
+            let second_scale = bias_correction(beta2, step).sqrt();
             let _ = exp_avg.lerp_(grads, 1.0 - beta1);
             let _ = exp_avg_sq.g_mul_scalar_(beta2);
             *exp_avg_sq += grads.square() * (1.0 - beta2);

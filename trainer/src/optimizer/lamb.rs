@@ -4,9 +4,10 @@ use kernels::optimizer::Buffers;
 use models::Parameters;
 use tch::{Device, Kind, Tensor, no_grad};
 
-use super::{Optimizer, handles, rate_of, zeros};
+use super::{Optimizer, bias_correction, handles, rate_of, zeros};
 use crate::data_parallel::Slice;
 use crate::gradients::norm;
+use crate::numbers::Numbers;
 
 /// LAMB (You et al., 2020) as timm's `Lamb`: Adam's update plus weight decay, scaled for each tensor that decays by the norm
 /// of its values over that of its update. Gradients are first bounded by a norm of their own.
@@ -36,18 +37,13 @@ impl Lamb {
     }
 
     /// A step with loops of our own, which libtorch has not: two passes over memory in place of a dozen.
-    fn step_in_two_passes(
-        &self,
-        parameters: &Parameters,
-        learning_rate: f64,
-        finished_steps: u64,
-        bound: Option<Tensor>,
-    ) {
-        let gradient_scale = bound.map_or(1.0, |bound| 1.0 / bound.double_value(&[]));
+    fn step_in_two_passes(&self, parameters: &Parameters, numbers: &Numbers, bound: Option<Tensor>) {
+        let number = |scalar: Tensor| scalar.double_value(&[]);
+        let gradient_scale = bound.map_or(1.0, |bound| 1.0 / number(bound));
         for (index, group) in parameters.groups().iter().enumerate() {
             let weight_decay = if group.weight_decay { self.weight_decay } else { 0.0 };
             let rule = kernels::optimizer::Lamb {
-                rate: rate_of(group, learning_rate),
+                rate: number(rate_of(group, numbers)),
                 betas: self.betas,
                 weight_decay,
                 eps: self.eps,
@@ -62,20 +58,19 @@ impl Lamb {
             };
             let members = parameters.iter().filter(|parameter| parameter.group == index);
             let tensors: Vec<_> = members.map(|parameter| parameter.range.clone()).collect();
-            rule.step(&buffers, &tensors, finished_steps + 1).expect("buffers of one shape on a CPU");
+            rule.step(&buffers, &tensors, number(numbers.step()) as u64).expect("buffers of one shape on a CPU");
         }
     }
 
     /// Moves the moments of group `index`, and returns Adam's update from them.
-    fn direction(&mut self, index: usize, grads: &Tensor, finished_steps: u64) -> Tensor {
-        let t = (finished_steps + 1) as f64;
+    fn direction(&mut self, index: usize, grads: &Tensor, step: &Tensor) -> Tensor {
         let [beta1, beta2] = self.betas;
         let (exp_avg, exp_avg_sq) = (&mut self.exp_avg[index], &mut self.exp_avg_sq[index]);
         let _ = exp_avg.lerp_(grads, 1.0 - beta1);
         let _ = exp_avg_sq.g_mul_scalar_(beta2);
         *exp_avg_sq += grads.square() * (1.0 - beta2);
-        let denominator = (exp_avg_sq.sqrt() / (1.0 - beta2.powf(t)).sqrt()).g_add_scalar_(self.eps);
-        (&*exp_avg / (1.0 - beta1.powf(t))).g_div_(&denominator)
+        let denominator = (exp_avg_sq.sqrt() / bias_correction(beta2, step).sqrt()).g_add_scalar_(self.eps);
+        (&*exp_avg / bias_correction(beta1, step)).g_div_(&denominator)
     }
 }
 
@@ -84,21 +79,21 @@ impl Optimizer for Lamb {
         &self.slices
     }
 
-    fn step(&mut self, parameters: &Parameters, learning_rate: f64, finished_steps: u64) {
+    fn step(&mut self, parameters: &Parameters, numbers: &Numbers) {
         no_grad(|| {
             let bound = (self.max_grad_norm > 0.0).then(|| (norm(parameters) / self.max_grad_norm).clamp_min(1.0));
             if parameters.device() == Device::Cpu && parameters.kind() == Kind::Float {
-                return self.step_in_two_passes(parameters, learning_rate, finished_steps, bound);
+                return self.step_in_two_passes(parameters, numbers, bound);
             }
             for (index, group) in parameters.groups().iter().enumerate() {
                 let bounded = bound.as_ref().map(|bound| &group.grads / bound);
-                let mut update = self.direction(index, bounded.as_ref().unwrap_or(&group.grads), finished_steps);
+                let mut update = self.direction(index, bounded.as_ref().unwrap_or(&group.grads), &numbers.step());
                 let mut values = group.values.shallow_clone();
                 if group.weight_decay && self.weight_decay > 0.0 {
                     update += &values * self.weight_decay;
                     adapt(parameters, index, &values, &update);
                 }
-                values -= update * rate_of(group, learning_rate);
+                values -= update * rate_of(group, numbers);
             }
         });
     }

@@ -5,6 +5,7 @@ use tch::{Tensor, no_grad};
 
 use super::{Optimizer, decay, handles, rate_of, zeros};
 use crate::data_parallel::Slice;
+use crate::numbers::Numbers;
 
 /// Lion (Chen et al., 2023) as timm's `Lion`: moves every value by the learning rate, in the direction of the sign of a
 /// momentum; weight decay is apart from the gradient.
@@ -28,14 +29,14 @@ impl Optimizer for Lion {
         &self.slices
     }
 
-    fn step(&mut self, parameters: &Parameters, learning_rate: f64, _finished_steps: u64) {
+    fn step(&mut self, parameters: &Parameters, numbers: &Numbers) {
         let [for_update, for_memory] = self.betas;
         no_grad(|| {
             for (slice, exp_avg) in self.slices.iter().zip(&mut self.exp_avg) {
                 let [mut values, grads] = slice.values_and_grads(parameters);
                 let group = &parameters.groups()[slice.group];
-                let rate = rate_of(group, learning_rate);
-                decay(group, &mut values, rate * self.weight_decay);
+                let rate = rate_of(group, numbers);
+                decay(group, &mut values, &(&rate * self.weight_decay));
                 let update = exp_avg.lerp(&grads, 1.0 - for_update).sign_();
                 values -= update * rate;
                 let _ = exp_avg.lerp_(&grads, 1.0 - for_memory);

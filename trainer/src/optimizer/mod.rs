@@ -11,6 +11,7 @@ use plan::config::OptimizerName;
 use tch::Tensor;
 
 use crate::data_parallel::Slice;
+use crate::numbers::Numbers;
 
 pub use adamw::AdamW;
 pub use lamb::Lamb;
@@ -23,8 +24,8 @@ pub trait Optimizer {
     /// What it updates.
     fn slices(&self) -> &[Slice];
 
-    /// Takes the step that follows `finished_steps` steps, from the gradients that lie in the groups.
-    fn step(&mut self, parameters: &Parameters, learning_rate: f64, finished_steps: u64);
+    /// Takes a step from the gradients that lie in the groups. What changes from step to step, it has from `numbers` alone.
+    fn step(&mut self, parameters: &Parameters, numbers: &Numbers);
 
     /// What it remembers, as `(prefix of the names in a checkpoint, one buffer a slice)`: the very memory, so that a checkpoint
     /// can be written into it.
@@ -55,14 +56,19 @@ fn handles(buffers: &[Tensor]) -> Vec<Tensor> {
     buffers.iter().map(Tensor::shallow_clone).collect()
 }
 
-/// The learning rate of a group.
-fn rate_of(group: &Group, learning_rate: f64) -> f64 {
-    learning_rate * group.lr_scale
+/// The learning rate of a group, a scalar.
+fn rate_of(group: &Group, numbers: &Numbers) -> Tensor {
+    numbers.rate() * group.lr_scale
 }
 
-/// Weight decay apart from the gradient (Loshchilov & Hutter, 2019): shrinks the values of a group that decays.
-fn decay(group: &Group, values: &mut Tensor, amount: f64) {
+/// Weight decay apart from the gradient (Loshchilov & Hutter, 2019): shrinks the values of a group that decays by `amount`, a scalar.
+fn decay(group: &Group, values: &mut Tensor, amount: &Tensor) {
     if group.weight_decay {
-        let _ = values.g_mul_scalar_(1.0 - amount);
+        let _ = values.g_mul_(&(1.0 - amount));
     }
+}
+
+/// What the moments of Adam are divided by after `step` steps, since they began at zero: 1 − β^step, a scalar.
+fn bias_correction(beta: f64, step: &Tensor) -> Tensor {
+    1.0 - Tensor::pow_scalar(beta, step)
 }

@@ -6,6 +6,7 @@ use tch::{Tensor, no_grad};
 use super::adamw::Adam;
 use super::{Optimizer, decay, handles, rate_of, zeros};
 use crate::data_parallel::Slice;
+use crate::numbers::Numbers;
 
 /// Muon (Jordan et al., 2024) as timm's `Muon`: coefficients "quintic", five iterations, learning rate times
 /// 0.2·√max(rows, columns) so that one rate suits both halves (arXiv 2502.16982).
@@ -43,7 +44,7 @@ impl Muon {
     }
 
     /// Moves a matrix of this shape and its momentum, all flat.
-    fn update(&self, shape: [i64; 2], values: &mut Tensor, grads: &Tensor, momentum: &mut Tensor, rate: f64) {
+    fn update(&self, shape: [i64; 2], values: &mut Tensor, grads: &Tensor, momentum: &mut Tensor, rate: &Tensor) {
         let _ = momentum.lerp_(grads, 1.0 - self.momentum);
         let direction = if self.nesterov { grads.lerp(momentum, self.momentum) } else { momentum.shallow_clone() };
         let turned = orthogonalize(&direction.view(shape), self.eps);
@@ -57,15 +58,15 @@ impl Optimizer for Muon {
         &self.slices
     }
 
-    fn step(&mut self, parameters: &Parameters, learning_rate: f64, finished_steps: u64) {
+    fn step(&mut self, parameters: &Parameters, numbers: &Numbers) {
         no_grad(|| {
-            let rates: Vec<f64> = parameters.groups().iter().map(|group| rate_of(group, learning_rate)).collect();
+            let rates: Vec<Tensor> = parameters.groups().iter().map(|group| rate_of(group, numbers)).collect();
             for (group, rate) in parameters.groups().iter().zip(&rates) {
-                decay(group, &mut group.values.shallow_clone(), rate * self.weight_decay);
+                decay(group, &mut group.values.shallow_clone(), &(rate * self.weight_decay));
             }
             for (parameter, shape) in parameters.iter().zip(&self.matrices) {
                 let group = &parameters.groups()[parameter.group];
-                let rate = rates[parameter.group];
+                let rate = &rates[parameter.group];
                 let window =
                     |buffer: &Tensor| buffer.narrow(0, parameter.range.start as i64, parameter.range.len() as i64);
                 let (mut values, grads) = (window(&group.values), window(&group.grads));
@@ -74,7 +75,7 @@ impl Optimizer for Muon {
                     Some(shape) => self.update(shape, &mut values, &grads, &mut first, rate),
                     None => {
                         let mut second = window(&self.exp_avg_sq[parameter.group]);
-                        self.adam.update(&mut values, &grads, &mut first, &mut second, rate, finished_steps);
+                        self.adam.update(&mut values, &grads, &mut first, &mut second, rate, &numbers.step());
                     }
                 }
             }

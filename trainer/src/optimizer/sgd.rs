@@ -5,6 +5,7 @@ use tch::Tensor;
 
 use super::{Optimizer, handles, rate_of, zeros};
 use crate::data_parallel::Slice;
+use crate::numbers::Numbers;
 
 /// As `torch.optim.SGD` without dampening, in one pass over memory: weight decay is part of the gradient, the momentum a running sum.
 pub struct Sgd {
@@ -29,17 +30,17 @@ impl Optimizer for Sgd {
         &self.slices
     }
 
-    fn step(&mut self, parameters: &Parameters, learning_rate: f64, _finished_steps: u64) {
+    fn step(&mut self, parameters: &Parameters, numbers: &Numbers) {
         for (index, slice) in self.slices.iter().enumerate() {
             let group = &parameters.groups()[slice.group];
             let [values, grads] = slice.values_and_grads(parameters);
             let rule = kernels::optimizer::Sgd {
-                rate: rate_of(group, learning_rate),
                 momentum: self.momentum,
                 nesterov: self.nesterov,
                 weight_decay: if group.weight_decay { self.weight_decay } else { 0.0 },
             };
-            rule.step(&values, &grads, self.sums.get(index)).expect("slices of one shape on one device");
+            let rate = rate_of(group, numbers);
+            rule.step(&values, &grads, self.sums.get(index), &rate).expect("slices of one shape on one device");
         }
     }
 

@@ -41,8 +41,8 @@ section! {
         /// Compute the blocks of a transformer once more in the backward pass, in place of keeping what they computed (activation
         /// checkpointing): much less memory for one more forward pass of the blocks, and the same numbers.
         recompute: bool = false, Kind::Flag;
-        /// Write the forward and backward pass of a step on a GPU down as a CUDA graph, and replay it in every step: one call in place of
-        /// some hundred. Where that cannot be, the run says why and does without. Not yet tried on a GPU, hence off.
+        /// Write a step on a GPU down as two CUDA graphs (forward and backward; clipping and the optimiser), and replay them in every step:
+        /// two calls in place of some hundred. Where that cannot be, the run says why and does without. Not yet tried on a GPU, hence off.
         cuda_graph: bool = false, Kind::Flag;
         /// Threads of libtorch, per rank; 0 = as many as this rank has cores.
         threads: usize = 0, Kind::Whole { min: 0, max: 4096 };
