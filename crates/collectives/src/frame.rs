@@ -3,8 +3,9 @@
 use crate::operation::{OPERATION_BYTES, Operation};
 
 /// Bytes of numbers in one message. Large enough to hide the cost of a message, small enough to stay in a core's cache
-/// and to let a ring of ranks work on several at once.
-pub(crate) const SEGMENT_BYTES: usize = 256 * 1024;
+/// and to let a ring of ranks work on several at once; and below the 64 KiB up to which Open MPI sends at once over TCP, while for
+/// more it first asks the other end.
+pub(crate) const SEGMENT_BYTES: usize = 60 * 1024;
 
 /// Bytes of the largest message.
 pub(crate) const FRAME_BYTES: usize = OPERATION_BYTES + SEGMENT_BYTES;

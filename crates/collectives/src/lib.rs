@@ -19,7 +19,7 @@
 //! # One ring for hosts
 //! Each process has one communication thread. It alone owns the link to the other ranks (for MPI: initialises the library
 //! and makes every call), takes requests from a channel and runs them in order. Every operation is messages around the ring
-//! 0 → 1 → … → size−1 → 0, of at most 256 KiB, which each rank adds to or passes on: `ring.rs` says in which order numbers
+//! 0 → 1 → … → size−1 → 0, of at most 60 KiB, which each rank adds to or passes on: `ring.rs` says in which order numbers
 //! are summed. A backend is only a link, so all give the same bits, and MPI's own reductions, whose order depends on
 //! the number of ranks and the machine, are not used.
 //!

@@ -42,7 +42,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static MEMORY: Counting = Counting;
 
-const MESSAGE_BYTES: usize = 256 * 1024;
+const MESSAGE_BYTES: usize = 60 * 1024;
 /// Of one rank: those on their way to the next, one that is being read, one that is being written, and a few.
 const MESSAGES_UNDER_WAY: usize = 16;
 /// Of one exchange: its answer's channel and its place in the queue.
