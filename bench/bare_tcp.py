@@ -4,7 +4,8 @@
     bare_tcp.py 0 ADDRESS BYTES     # at ADDRESS; prints a line of JSON: seconds, and core seconds of the whole machine
     bare_tcp.py 1 ADDRESS BYTES     # at the other end
 
-Medians of five rounds. Core seconds are those that the kernel counts as busy, interrupts included: nothing else may run meanwhile.
+Medians of five rounds. Core seconds are those that the kernel counts as busy, interrupts and this program
+included: nothing else may run meanwhile.
 """
 
 import json
@@ -23,6 +24,7 @@ ROUNDS = 5
 def connected(rank, address):
     if rank == 0:
         with socket.create_server((address, PORT)) as server:
+            server.settimeout(30)
             return server.accept()[0]
     for _ in range(100):
         try:

@@ -7,7 +7,7 @@ the case, so that MPI and gloo talk TCP as between two machines. Needs root, `ip
 Three sides take turns as in step.py, whose options and environment these are: ours with overlap, ours without, and DDP over gloo.
 What is hidden is the time that overlap saves; the most that could be is the shorter of the backward pass and the communication, both
 measured without overlap. Where there are as many cores as ranks, all of them compute meanwhile, so that what communication asks of a core
-cannot hide: of that at least what TCP itself takes is measured, by `bare_tcp.py`. Figures are of both ranks together.
+cannot hide: what TCP itself takes of it is measured by `bare_tcp.py`. Figures are of both ranks together.
 """
 
 import json
@@ -110,9 +110,11 @@ def bare_tcp():
     script = pathlib.Path(__file__).with_name("bare_tcp.py")
     ends = [within(space, ["python3", str(script), str(rank), SPACES[HERE], str(BYTES)]) for rank, space in enumerate(SPACES)]
     other = subprocess.Popen(ends[1])
-    told = subprocess.run(ends[0], check=True, capture_output=True, text=True).stdout
-    other.wait(60)
-    return json.loads(told)
+    try:
+        return json.loads(subprocess.run(ends[0], check=True, stdout=subprocess.PIPE, text=True, timeout=300).stdout)
+    finally:
+        other.kill()
+        other.wait()
 
 
 def compare(name, arguments, python):
@@ -149,9 +151,9 @@ def report(name, case, rounds, bare):
         print(f"  {who:18}{median(lambda one: 2 * one[who]['images_per_second']):8.2f} images/s", flush=True)
     ours = median(lambda one: 2 * one["overlap"]["images_per_second"])
     lines = [{"bench": "link", "case": name, "peer": "most", "ours": round(hidden, 4), "theirs": round(most, 4), "ratio": round(hidden / most, 3), "unit": "s hidden", "rounds": len(rounds)}]
-    if os.cpu_count() == len(SPACES):
-        # Beside what bare TCP takes of a rank's core.
-        idle = min(backward, travel - bare["core_seconds"] / len(SPACES))
+    # Beside what bare TCP takes of a rank's core.
+    idle = min(backward, travel - bare["core_seconds"] / len(SPACES))
+    if os.cpu_count() == len(SPACES) and idle > 0:
         print(f"  with a core a rank at most {1e3 * idle:.0f} ms could hide: {hidden / idle:.2f} of that")
         lines.append({"bench": "link", "case": name, "peer": "most with a core a rank", "ours": round(hidden, 4), "theirs": round(idle, 4), "ratio": round(hidden / idle, 3), "unit": "s hidden", "rounds": len(rounds)})
     for peer in ("one after other", "ddp-gloo"):

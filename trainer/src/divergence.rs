@@ -29,6 +29,12 @@ impl Divergence {
         self.first.copy_(&self.first.where_self(&fine, &this));
     }
 
+    /// The flag itself.
+    #[cfg(test)]
+    pub fn flag(&self) -> Tensor {
+        self.first.shallow_clone()
+    }
+
     /// Keeps the gradient norm of the last step to be told.
     pub fn note(&mut self, norm: Tensor) {
         self.norm = Some(norm);

@@ -23,10 +23,15 @@ void check_alike(const Tensor& values, std::initializer_list<const Tensor*> othe
                 "a buffer of ", other->scalar_type(), other->sizes(), " beside parameters of ", values.scalar_type(), values.sizes());
 }
 
+void check_number(const Tensor& number, const Tensor& values) {
+  TORCH_CHECK(number.numel() == 1 && number.device() == values.device(), "a number of shape ", number.sizes(), " on ", number.device(),
+              " for parameters on ", values.device());
+}
+
 // Does `step` with a learning rate as libtorch's fused steps take it: a number on a CPU, and on a GPU a tensor that only the device
 // reads.
-template <class Step> void with_rate(const Tensor& rate, Step step) {
-  TORCH_CHECK(rate.numel() == 1, "a learning rate of shape ", rate.sizes());
+template <class Step> void with_rate(const Tensor& rate, const Tensor& values, Step step) {
+  check_number(rate, values);
   if (rate.is_cpu()) {
     step(rate.item<double>());
   } else {
@@ -145,7 +150,7 @@ char* rectify_sgd(const at::Tensor* values, const at::Tensor* grads, const at::T
     rectify::check_alike(*values, {grads, sum ? sum : grads});
     std::vector<at::Tensor> sums;
     if (sum) sums.push_back(*sum);
-    rectify::with_rate(*rate, [&](auto rate) {
+    rectify::with_rate(*rate, *values, [&](auto rate) {
       at::_fused_sgd_({*values}, {*grads}, sums, weight_decay, momentum, rate, /*dampening=*/0, nesterov, /*maximize=*/false,
                       /*is_first_step=*/false);
     });
@@ -159,9 +164,9 @@ char* rectify_adamw(const at::Tensor* values, const at::Tensor* grads, const at:
   RECTIFY_GUARD({
     at::NoGradGuard no_grad;
     rectify::check_alike(*values, {grads, exp_avg, exp_avg_sq});
-    TORCH_CHECK(step->numel() == 1, "a step's number of shape ", step->sizes());
+    rectify::check_number(*step, *values);
     at::Tensor number = step->to(at::kFloat);
-    rectify::with_rate(*rate, [&](auto rate) {
+    rectify::with_rate(*rate, *values, [&](auto rate) {
       at::_fused_adamw_({*values}, {*grads}, {*exp_avg}, {*exp_avg_sq}, {}, {number}, rate, beta1, beta2, weight_decay, eps,
                         /*amsgrad=*/false, /*maximize=*/false);
     });

@@ -188,7 +188,7 @@ fn from_bench(path: &Path, plan: &Plan) -> Result<Measured, SimulateError> {
             return Err(no_bench(format!("its {name} is {value}")));
         }
     }
-    if bench.cuda_graph.is_some_and(|replayed| replayed == "yes") {
+    if bench.cuda_graph.is_some_and(|replayed| replayed.get("no").is_none()) {
         let remedy =
             "its steps replayed a CUDA graph, which those of several ranks do not: measure it without train.cuda_graph";
         return Err(no_bench(remedy.to_owned()));
@@ -259,6 +259,7 @@ mod tests {
         close(step.backward_s, 0.1);
         close(step.optimizer_s, 0.025);
         assert!(bench("\"cuda_graph\": {\"no\": \"why\"},").is_ok());
+        assert!(bench("\"cuda_graph\": {\"part\": \"why\"},").is_err());
         let error = bench("\"cuda_graph\": \"yes\",").err().expect("a graph is refused");
         assert!(error.to_string().contains("train.cuda_graph"), "{error}");
     }

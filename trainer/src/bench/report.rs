@@ -31,7 +31,7 @@ pub struct Report {
     pub accumulation: usize,
     /// Images a second on each rank, over the whole round.
     pub images_per_second: f64,
-    /// Whether forward and backward were replayed as a CUDA graph, where one was asked for.
+    /// Whether steps were replayed as CUDA graphs, where these were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cuda_graph: Option<Replayed>,
     /// Median seconds of each phase of a step, on rank 0; on a GPU of steps that are done operation by operation and wait for it at
@@ -74,6 +74,8 @@ pub struct Phases {
 pub enum Replayed {
     /// Steps replay it.
     Yes,
+    /// They replay a part of it; what of the rest could not be recorded, for this reason.
+    Part(String),
     /// They do not, for this reason.
     No(String),
 }
@@ -83,6 +85,7 @@ impl Replayed {
     pub fn by(replays: &Replays) -> Replayed {
         match replays.obstacle() {
             None => Replayed::Yes,
+            Some(obstacle) if replays.any_recorded() => Replayed::Part(obstacle.to_owned()),
             Some(obstacle) => Replayed::No(obstacle.to_owned()),
         }
     }

@@ -95,7 +95,8 @@ fn to_text(report: &Report) -> String {
     let memory = report.peak_memory_mib.map_or_else(|| "unknown".to_owned(), |mib| format!("{mib:.0} MiB"));
     let ranks = if report.world_size == 1 { String::new() } else { format!(" on each of {} ranks", report.world_size) };
     let graph = report.cuda_graph.as_ref().map(|replayed| match replayed {
-        Replayed::Yes => "  forward and backward are replayed as a CUDA graph; phases are those without it".to_owned(),
+        Replayed::Yes => "  steps are replayed as CUDA graphs; phases are those without them".to_owned(),
+        Replayed::Part(why) => format!("  steps are replayed as a CUDA graph in part, since {why}"),
         Replayed::No(why) => format!("  no CUDA graph, since {why}"),
     });
     let lines = [
