@@ -98,6 +98,7 @@ fn bytes_of_any_length_are_gathered_and_broadcast() {
     let block = |rank: usize, len: usize| (0..len).map(|at| (at * 31 + rank) as u8).collect::<Vec<_>>();
     for size in 1..=5 {
         on_ranks(size, PATIENT, |rank| {
+            // A message holds 60 KiB, eight bytes of which tell a length in the first.
             for len in [0, 1, 7, 300_000, 61_440 - 8, 61_440] {
                 let own = block(rank.rank(), len * rank.rank());
                 let all = rank.all_gather("names".into(), &own).unwrap();

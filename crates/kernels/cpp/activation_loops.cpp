@@ -21,7 +21,7 @@ constexpr int CHUNK = 256;
 // on that. So lines are asked for this long before, which is within reach of the nearest cache.
 constexpr int64_t AHEAD_BYTES = 2048;
 
-// Asks for the lines of the `count` numbers that lie AHEAD_BYTES after `out`; beyond the end of the memory this does nothing.
+// Asks for the lines of the `count` numbers that lie AHEAD_BYTES after `out`; beyond the end of the memory this is harmless.
 template <class S> INLINED void claim_ahead(S* out, int count) {
   char* ahead = (char*)out + AHEAD_BYTES;
   for (int64_t at = 0; at < count * (int64_t)sizeof(S); at += 64) __builtin_prefetch(ahead + at, /*for writing*/ 1);
