@@ -46,7 +46,7 @@ fn main() {
     }
     let mut build = cpp();
     build.include(&include).include(include.join("torch/csrc/api/include")).flag("-fopenmp").warnings(false);
-    const FILES: [&str; 10] = [
+    const FILES: [&str; 11] = [
         "activation",
         "activation_cuda",
         "allocator",
@@ -56,6 +56,7 @@ fn main() {
         "norm",
         "norm_cuda",
         "optimizer",
+        "product",
         "recompute",
     ];
     for file in FILES {

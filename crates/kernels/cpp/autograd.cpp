@@ -1,6 +1,7 @@
 // What the binding for Rust lacks of autograd: hooks on gradients, and backward from a gradient that is given.
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 
@@ -11,14 +12,30 @@
 namespace rectify {
 namespace {
 
+using torch::autograd::variable_list;
+
 using Ready = void (*)(void* data, size_t index);
 
-struct Hook final : torch::autograd::PostAccumulateGradHook {
+// Called after the node of a leaf has run. A hook on the tensor itself would not do: libtorch calls that only where a gradient
+// came to the node, and product.cpp adds its own in place and sends none.
+struct Hook final : torch::autograd::FunctionPostHook {
   Hook(Ready ready, void* data, size_t index) : ready(ready), data(data), index(index) {}
-  void operator()(const torch::autograd::Variable&) override { ready(data, index); }
+  variable_list operator()(const variable_list& outputs, const variable_list&) override {
+    ready(data, index);
+    return outputs;
+  }
   Ready ready;
   void* data;
   size_t index;
+};
+
+// Holds the node that accumulates a leaf's gradient, which libtorch makes again if nothing holds it, and takes the hook off it.
+struct Hooked {
+  Hooked(std::shared_ptr<torch::autograd::Node> node, std::unique_ptr<Hook> hook)
+      : node(std::move(node)), key(this->node->add_post_hook(std::move(hook))) {}
+  ~Hooked() { node->del_post_hook(key); }
+  std::shared_ptr<torch::autograd::Node> node;
+  uintptr_t key;
 };
 
 }  // namespace
@@ -26,16 +43,16 @@ struct Hook final : torch::autograd::PostAccumulateGradHook {
 
 extern "C" {
 
-// Calls ready(data, index) each time after a gradient was added to that of `leaf`; another call replaces the hook, a null `ready`
-// removes it. `ready` must not unwind.
-char* rectify_on_gradient(const at::Tensor* leaf, rectify::Ready ready, void* data, size_t index) {
+// Calls ready(data, index) after each backward pass through `leaf`, when its gradient is whole, until `hooked` is freed. `ready` must
+// not unwind.
+char* rectify_on_gradient(const at::Tensor* leaf, rectify::Ready ready, void* data, size_t index, void** hooked) {
   RECTIFY_GUARD({
     TORCH_CHECK(leaf->is_leaf() && leaf->requires_grad(), "only a leaf that requires gradients has one that is accumulated");
-    std::unique_ptr<torch::autograd::PostAccumulateGradHook> hook;
-    if (ready) hook = std::make_unique<rectify::Hook>(ready, data, index);
-    torch::autograd::impl::set_post_acc_grad_hooks(*leaf, std::move(hook));
+    *hooked = new rectify::Hooked(torch::autograd::impl::grad_accumulator(*leaf), std::make_unique<rectify::Hook>(ready, data, index));
   })
 }
+
+void rectify_forget_hook(void* hooked) { delete (rectify::Hooked*)hooked; }
 
 // y.backward(gradient)
 char* rectify_backward(const at::Tensor* y, const at::Tensor* gradient) {

@@ -21,31 +21,36 @@ pub fn backward_from(y: &Tensor, gradient: &Tensor) -> Result<(), KernelError> {
 
 /// Hooks on leaves; they are taken off again when this is dropped.
 pub struct GradientHooks {
-    leaves: Vec<Tensor>,
+    /// What C++ made of each hook.
+    hooked: Vec<*mut c_void>,
     /// Boxed twice so that C++ can hold a thin pointer to it.
     ready: *mut Callback,
 }
 
 type Callback = Box<dyn Fn(usize) + Send + Sync>;
 
-// SAFETY: the callback is `Send` and `Sync`, and so tch's tensors are `Send`.
+// SAFETY: the callback is `Send` and `Sync`, and what C++ made is used by `drop` alone.
 unsafe impl Send for GradientHooks {}
 
 impl GradientHooks {
-    /// Calls `ready(index)` in the thread of backward, each time after a gradient was added to that of `leaves[index]`.
+    /// Calls `ready(index)` in the thread of backward, each time when the gradient of `leaves[index]` is whole: after the last use of
+    /// the leaf in the graph has added to it, whether by autograd or in place ([`crate::product`]).
     ///
     /// # Errors
     /// When one of them is no leaf that requires gradients.
     pub fn new(
-        leaves: Vec<Tensor>,
+        leaves: &[&Tensor],
         ready: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<GradientHooks, KernelError> {
-        let hooks = GradientHooks { leaves, ready: Box::into_raw(Box::new(Box::new(ready))) };
-        for (index, leaf) in hooks.leaves.iter().enumerate() {
+        let mut hooks =
+            GradientHooks { hooked: Vec::with_capacity(leaves.len()), ready: Box::into_raw(Box::new(Box::new(ready))) };
+        for (index, leaf) in leaves.iter().enumerate() {
+            let mut hooked = ptr::null_mut();
             // SAFETY: the leaf lives; `ready` lives until `drop`, which takes the hook off before it frees it.
             let answer =
-                unsafe { ffi::rectify_on_gradient(leaf.as_ptr().cast(), Some(call), hooks.ready.cast(), index) };
+                unsafe { ffi::rectify_on_gradient(leaf.as_ptr().cast(), call, hooks.ready.cast(), index, &mut hooked) };
             check("a hook on a gradient", answer)?;
+            hooks.hooked.push(hooked);
         }
         Ok(hooks)
     }
@@ -62,11 +67,9 @@ unsafe extern "C" fn call(data: *mut c_void, index: usize) {
 
 impl Drop for GradientHooks {
     fn drop(&mut self) {
-        for leaf in &self.leaves {
-            // SAFETY: the leaf lives; without a function its hook is taken off.
-            let answer = unsafe { ffi::rectify_on_gradient(leaf.as_ptr().cast(), None, ptr::null_mut(), 0) };
-            // A leaf that was none has no hook to take off.
-            let _ = check("a hook on a gradient", answer);
+        for &hooked in &self.hooked {
+            // SAFETY: made by `rectify_on_gradient`, and freed once.
+            unsafe { ffi::rectify_forget_hook(hooked) };
         }
         // SAFETY: made by `Box::into_raw` in `new`; no hook can call it any more.
         drop(unsafe { Box::from_raw(self.ready) });

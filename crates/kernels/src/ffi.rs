@@ -43,10 +43,22 @@ unsafe extern "C" {
 
     pub fn rectify_on_gradient(
         leaf: *const CTensor,
-        ready: Option<unsafe extern "C" fn(data: *mut c_void, index: usize)>,
+        ready: unsafe extern "C" fn(data: *mut c_void, index: usize),
         data: *mut c_void,
         index: usize,
+        hooked: *mut *mut c_void,
     ) -> *mut c_char;
+    pub fn rectify_forget_hook(hooked: *mut c_void);
+
+    pub fn rectify_linear(
+        x: *const CTensor,
+        weight: *const CTensor,
+        bias: *const CTensor,
+        narrow_weight: *const CTensor,
+        narrow_bias: *const CTensor,
+        out: *mut *mut CTensor,
+    ) -> *mut c_char;
+    pub fn rectify_narrowed(leaf: *const CTensor, narrow: *const CTensor, out: *mut *mut CTensor) -> *mut c_char;
 
     pub fn rectify_recomputed(
         first: *const CTensor,

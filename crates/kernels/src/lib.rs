@@ -5,6 +5,7 @@
 //! - [`norm`]: residual sum (with LayerScale and drop-path) and layer normalisation in one pass, forward and backward.
 //! - [`attention`]: attention within windows, from the joint projection to its output in one pass, on a CPU.
 //! - [`autograd`]: a call when the gradient of a parameter is whole; backward from a gradient that is given.
+//! - [`product`]: linear maps with weights in a narrow type, whose gradients are added where the wide ones lie.
 //! - [`recompute`]: a part of a network that is computed again in backward, in place of being kept.
 //! - [`optimizer`]: libtorch's fused AdamW.
 //! - [`memory`]: memory of tensors on the CPU that is kept from step to step.
@@ -22,6 +23,7 @@ mod ffi;
 pub mod memory;
 pub mod norm;
 pub mod optimizer;
+pub mod product;
 pub mod recompute;
 
 pub use error::KernelError;

@@ -12,8 +12,7 @@ fn a_hook_is_called_once_the_gradient_is_there() {
         (0..3).map(|i| Tensor::from_slice(&[1.0 + f64::from(i)]).set_requires_grad(true)).collect();
     let order = Arc::new(Mutex::new(Vec::new()));
     let (seen, watched) = (order.clone(), Mutex::new(leaves.iter().map(Tensor::shallow_clone).collect::<Vec<_>>()));
-    let handles = leaves.iter().map(Tensor::shallow_clone).collect();
-    let hooks = GradientHooks::new(handles, move |index| {
+    let hooks = GradientHooks::new(&leaves.iter().collect::<Vec<_>>(), move |index| {
         let gradient = watched.lock().expect("no panic")[index].grad().double_value(&[0]);
         seen.lock().expect("no panic").push((index, gradient));
     })
@@ -28,7 +27,7 @@ fn a_hook_is_called_once_the_gradient_is_there() {
     drop(hooks);
     loss().backward();
     assert!(order.lock().expect("no panic").is_empty());
-    assert!(GradientHooks::new(vec![Tensor::from_slice(&[1.0])], |_| {}).is_err());
+    assert!(GradientHooks::new(&[&Tensor::from_slice(&[1.0])], |_| {}).is_err());
 }
 
 #[test]

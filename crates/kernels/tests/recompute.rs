@@ -48,8 +48,8 @@ fn it_runs_twice_and_hooks_are_called_once_in_the_order_of_backward() {
     let calls = Arc::new(AtomicUsize::new(0));
     let order = Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen = order.clone();
-    let handles = weights.iter().map(Tensor::shallow_clone).collect();
-    let _hooks = GradientHooks::new(handles, move |index| seen.lock().expect("no panic").push(index)).expect("leaves");
+    let leaves: Vec<&Tensor> = weights.iter().collect();
+    let _hooks = GradientHooks::new(&leaves, move |index| seen.lock().expect("no panic").push(index)).expect("leaves");
     let mut x = leaf(&[2, 4], 0.2);
     for weight in &weights {
         let (weight, calls) = (weight.shallow_clone(), calls.clone());

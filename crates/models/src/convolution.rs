@@ -95,7 +95,7 @@ impl Convolution {
     }
 
     fn forward(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
-        let [x, weight] = [x, parameters.tensor(self.weight)].map(|tensor| tensor.to_kind(parameters.product_kind()));
+        let (x, weight) = (x.to_kind(parameters.product_kind()), parameters.narrowed(self.weight));
         x.conv2d(&weight, None::<&Tensor>, [self.stride; 2], [self.padding; 2], [1; 2], self.groups)
     }
 }
@@ -125,7 +125,8 @@ impl BatchNorm {
         }
     }
 
-    /// `(N, C, H, W)` to the same. With `masks` it is being trained: the batch must hold two values a channel at least.
+    /// `(N, C, H, W)` to the same, in the kind of `x`; means, variances and averages are computed in that of the parameters. With
+    /// `masks` it is being trained: the batch must hold two values a channel at least.
     fn forward(&self, parameters: &Parameters, x: &Tensor, masks: Option<&Masks>) -> Tensor {
         if masks.is_some() {
             let _ = no_grad(|| parameters.buffer(self.batches).shallow_clone().g_add_scalar_(1));
@@ -133,15 +134,6 @@ impl BatchNorm {
         let scale = [self.weight, self.bias].map(|slot| Some(parameters.tensor(slot)));
         let running = [self.mean, self.variance].map(|slot| Some(parameters.buffer(slot)));
         let ([weight, bias], [mean, variance]) = (scale, running);
-        x.to_kind(parameters.kind()).batch_norm(
-            weight,
-            bias,
-            mean,
-            variance,
-            masks.is_some(),
-            BatchNorm::MOMENTUM,
-            BatchNorm::EPS,
-            true,
-        )
+        x.batch_norm(weight, bias, mean, variance, masks.is_some(), BatchNorm::MOMENTUM, BatchNorm::EPS, true)
     }
 }

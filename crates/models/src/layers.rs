@@ -109,6 +109,39 @@ impl LayerNorm {
     }
 }
 
+/// The first `count` of `x` along `dimension`: `x` itself where that is all of it, since backward of a view, even of everything,
+/// fills a tensor with zeros and copies into it.
+pub fn first(x: &Tensor, dimension: i64, count: i64) -> Tensor {
+    if x.size()[dimension as usize] == count { x.shallow_clone() } else { x.narrow(dimension, 0, count) }
+}
+
+/// How many sequences libtorch's attention takes at once on a GPU: its kernels number them by a dimension of the grid that ends there.
+const MOST_SEQUENCES: i64 = 65_535;
+
+/// Scaled dot-product attention in `heads` heads: query, key and value are `(N, L, D)`, and the first `queries` tokens look at all
+/// of them; the answer is `(N, queries, D)`.
+pub fn attend(parts: [&Tensor; 3], heads: i64, queries: i64) -> Tensor {
+    attend_by(parts, heads, queries, MOST_SEQUENCES)
+}
+
+fn attend_by(parts: [&Tensor; 3], heads: i64, queries: i64, most_sequences: i64) -> Tensor {
+    let (n, tokens, width) = parts[0].size3().expect("(N, L, D)");
+    let [query, key, value] = parts.map(|part| part.view([n, tokens, heads, width / heads]).transpose(1, 2)); // (N, H, L, D/H)
+    let query = first(&query, 2, queries);
+    let mixed = |query: &Tensor, key: &Tensor, value: &Tensor| {
+        Tensor::scaled_dot_product_attention::<Tensor>(query, key, value, None, 0.0, false, None, false)
+    };
+    let mixed = if n <= most_sequences {
+        mixed(&query, &key, &value)
+    } else {
+        let [queries, keys, values] = [&query, &key, &value].map(|part| part.split(most_sequences, 0));
+        let pieces: Vec<Tensor> =
+            queries.iter().zip(&keys).zip(&values).map(|((query, key), value)| mixed(query, key, value)).collect();
+        Tensor::cat(&pieces, 0)
+    };
+    mixed.transpose(1, 2).reshape([n, queries, width])
+}
+
 /// Multi-head self-attention.
 pub struct Attention {
     heads: i64,
@@ -131,12 +164,9 @@ impl Attention {
     /// The three parts are taken by splitting the last dimension: backward then joins them in one pass, where the
     /// five-dimensional permutation that PyTorch code uses takes two.
     pub fn forward(&self, parameters: &Parameters, x: &Tensor, queries: i64) -> Tensor {
-        let (n, tokens, width) = x.size3().expect("(N, L, D)");
+        let width = x.size()[2];
         let parts = self.qkv.forward(parameters, x).split(width, -1);
-        let heads = |part: &Tensor| part.view([n, tokens, self.heads, width / self.heads]).transpose(1, 2); // (N, H, L, D/H)
-        let (query, key, value) = (heads(&parts[0]).narrow(2, 0, queries), heads(&parts[1]), heads(&parts[2]));
-        let mixed = Tensor::scaled_dot_product_attention::<Tensor>(&query, &key, &value, None, 0.0, false, None, false);
-        self.proj.forward(parameters, &mixed.transpose(1, 2).reshape([n, queries, width]))
+        self.proj.forward(parameters, &attend([&parts[0], &parts[1], &parts[2]], self.heads, queries))
     }
 }
 
@@ -161,5 +191,42 @@ impl Mlp {
     pub fn forward(&self, parameters: &Parameters, x: &Tensor) -> Tensor {
         let hidden = self.fc1.forward_activated(parameters, x, &self.act);
         self.fc2.forward(parameters, &hidden)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    fn wave(seed: i64, shape: &[i64]) -> Tensor {
+        (Tensor::arange(shape.iter().product::<i64>(), (Kind::Double, Device::Cpu)) * 0.37 + seed).sin().view(shape)
+    }
+
+    /// Values and gradients, whole and in pieces of which the last is smaller.
+    #[test]
+    fn attention_over_many_sequences_is_done_in_pieces() {
+        let of = |most: i64, queries: i64| {
+            let parts = [1, 2, 3].map(|seed| wave(seed, &[7, 5, 6]).set_requires_grad(true));
+            let mixed = attend_by([&parts[0], &parts[1], &parts[2]], 3, queries, most);
+            assert_eq!(mixed.size(), [7, queries, 6]);
+            (&mixed * wave(4, &[7, queries, 6])).sum(Kind::Double).backward();
+            [mixed.detach(), parts[0].grad(), parts[1].grad(), parts[2].grad()]
+        };
+        for queries in [1, 5] {
+            let whole = of(7, queries);
+            for most in [1, 3, 4] {
+                assert_eq!(of(most, queries), whole, "{most} at once");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_of_all_are_all() {
+        let x = wave(1, &[2, 3]).set_requires_grad(true) * 1.0;
+        assert_eq!(first(&x, 1, 3).data_ptr(), x.data_ptr());
+        assert_eq!(first(&x, 1, 2).size(), [2, 2]);
+        assert_eq!(first(&x, 0, 1), x.narrow(0, 0, 1));
     }
 }

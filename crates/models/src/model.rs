@@ -126,6 +126,7 @@ impl Model {
     /// # Panics
     /// When shapes, kinds or devices do not fit. In training also when a rate is above zero and its mask is missing.
     pub fn forward(&self, images: &Tensor, mode: Mode<'_>) -> Output {
+        self.parameters.begin_pass();
         match mode {
             Mode::Train { masks } => {
                 let (logits, distilled) = self.network.forward(&self.parameters, images, Some(masks));

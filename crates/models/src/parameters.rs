@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kernels::product::{self, Weight};
 use random::Key;
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -54,8 +55,16 @@ pub struct Parameters {
     statistics: Vec<usize>,
     constants: Vec<Tensor>,
     product_kind: Kind,
+    /// The values in the kind of products, where that is another one.
+    narrow: Option<Narrow>,
     recomputes: bool,
     watching: Arc<Mutex<Option<Watching>>>,
+}
+
+/// All values once more in the kind of products, laid out as the groups are: one cast a group in place of one a parameter.
+struct Narrow {
+    groups: Vec<Tensor>,  // 1-D
+    of_each: Vec<Tensor>, // views, each of its parameter's shape
 }
 
 impl Parameters {
@@ -77,6 +86,7 @@ impl Parameters {
             statistics: Vec::new(),
             constants: Vec::new(),
             product_kind: kind,
+            narrow: None,
             recomputes: false,
             watching: Arc::default(),
         };
@@ -174,7 +184,8 @@ impl Parameters {
     }
 
     /// In which kind matrix products are computed: that of the parameters, or a narrower one to which their inputs and weights
-    /// are rounded (bf16), as PyTorch's autocast does. All else is computed in the kind of the parameters.
+    /// are rounded (bf16, f16), as PyTorch's autocast does. Convolutional networks compute all their layers in it, again as autocast
+    /// does; elsewhere norms, residual sums and losses have the kind of the parameters.
     pub fn product_kind(&self) -> Kind {
         self.product_kind
     }
@@ -182,6 +193,22 @@ impl Parameters {
     /// From now on products are computed in `kind`.
     pub(crate) fn compute_products_in(&mut self, kind: Kind) {
         self.product_kind = kind;
+        self.narrow = (kind != self.kind()).then(|| {
+            let groups: Vec<Tensor> = self.groups.iter().map(|group| group.values.to_kind(kind)).collect();
+            let of_each = self.views(&groups).into_iter().map(|(_, view)| view).collect();
+            Narrow { groups, of_each }
+        });
+    }
+
+    /// Rounds all values to the kind of products, for the pass that begins. Training, checkpoints and averages write to the values
+    /// in many places and ways; a copy made here is never out of date.
+    pub(crate) fn begin_pass(&self) {
+        let Some(narrow) = &self.narrow else { return };
+        no_grad(|| {
+            for (copy, group) in narrow.groups.iter().zip(&self.groups) {
+                copy.shallow_clone().copy_(&group.values);
+            }
+        });
     }
 
     /// Whether blocks keep only their inputs, and are computed again in the backward pass.
@@ -217,6 +244,10 @@ impl Parameters {
             statistics: self.statistics.clone(),
             constants: self.constants.iter().map(same).collect(),
             product_kind: self.product_kind,
+            narrow: self.narrow.as_ref().map(|narrow| Narrow {
+                groups: narrow.groups.iter().map(same).collect(),
+                of_each: narrow.of_each.iter().map(same).collect(),
+            }),
             recomputes: self.recomputes,
             watching: Arc::clone(&self.watching),
         }
@@ -224,9 +255,22 @@ impl Parameters {
 
     /// `x·Wᵀ + b` in the kind of products: `x` (…, inputs), `weight` (outputs, inputs), perhaps with more dimensions.
     pub(crate) fn product(&self, x: &Tensor, weight: Slot, bias: Option<Slot>) -> Tensor {
-        let narrow = |tensor: &Tensor| tensor.to_kind(self.product_kind);
-        let weight = narrow(&self.tensor(weight).flatten(1, -1));
-        narrow(x).linear(&weight, bias.map(|bias| narrow(self.tensor(bias))).as_ref())
+        let (weight, bias) = (self.weight(weight), bias.map(|bias| self.weight(bias)));
+        product::linear(&x.to_kind(self.product_kind), weight, bias).expect("kinds, shapes and devices of a model fit")
+    }
+
+    /// A parameter in the kind of products, for operations other than [`Parameters::product`].
+    pub(crate) fn narrowed(&self, slot: Slot) -> Tensor {
+        if self.narrow.is_none() {
+            return self.tensor(slot).shallow_clone();
+        }
+        self.weight(slot).tracked().expect("a copy has the shape of its parameter")
+    }
+
+    /// A parameter as products take it.
+    fn weight(&self, slot: Slot) -> Weight<'_> {
+        let leaf = self.tensor(slot);
+        Weight { leaf, narrow: self.narrow.as_ref().map_or(leaf, |narrow| &narrow.of_each[slot.index()]) }
     }
 
     /// Sets every gradient to zero, in place.

@@ -7,7 +7,7 @@ use kernels::recompute::recomputed;
 use tch::Tensor;
 
 use crate::declaration::Slot;
-use crate::layers::LayerNorm;
+use crate::layers::{LayerNorm, first};
 use crate::parameters::Parameters;
 
 /// The sum of the branches so far, `(N, …, D)`, in the kind of the parameters.
@@ -99,7 +99,7 @@ impl Stream {
 
     /// The stream of the first `kept` tokens of `(N, L, D)` alone.
     pub fn first(self, parameters: &Parameters, kept: i64) -> Stream {
-        Stream::new(self.sum(parameters).narrow(1, 0, kept))
+        Stream::new(first(&self.sum(parameters), 1, kept))
     }
 }
 

@@ -8,7 +8,7 @@ use tch::Tensor;
 
 use crate::declaration::{Declarations, Role, Slot};
 use crate::initial::Initial;
-use crate::layers::{LayerNorm, Linear, Mlp, WEIGHT};
+use crate::layers::{LayerNorm, Linear, Mlp, WEIGHT, attend, first};
 use crate::masks::Masks;
 use crate::network::{Dropout, Network};
 use crate::parameters::Parameters;
@@ -137,11 +137,11 @@ impl DropPaths<'_> {
 
     /// For the branch of pixels: `(N·L)`. In larger images than the model's own, patches share masks.
     fn within(&self, branch: usize, patches: i64) -> Option<Tensor> {
-        let first = self.first + branch * self.own;
-        let rows = Masks::of_drop_paths(self.masks, self.rates, first..first + self.own)?; // (own, N)
+        let start = self.first + branch * self.own;
+        let rows = Masks::of_drop_paths(self.masks, self.rates, start..start + self.own)?; // (own, N)
         let times = (patches as usize).div_ceil(self.own) as i64;
         let rows = if times > 1 { rows.repeat([times, 1]) } else { rows };
-        Some(rows.narrow(0, 0, patches).transpose(0, 1).reshape([-1]))
+        Some(first(&rows, 0, patches).transpose(0, 1).reshape([-1]))
     }
 
     /// For the branch of patches: `(N)`.
@@ -207,8 +207,8 @@ impl Block {
 
         let joined = self.norm1.for_product(parameters, &pixels.reshape([batch, patches, -1]));
         let joined = parameters.product(&joined, self.proj, None);
-        let patches = x.narrow(1, 1, patches) + self.norm2.forward(parameters, &joined);
-        let x = Tensor::cat(&[x.narrow(1, 0, 1), patches], 1);
+        let parts = x.split_with_sizes([1, patches], 1); // the token and the patches
+        let x = Tensor::cat(&[&parts[0], &(&parts[1] + self.norm2.forward(parameters, &joined))], 1);
 
         let (stream, normed) = Stream::new(x).normed(parameters, &self.norm_out);
         let attended = self.attn_out.forward(parameters, &normed, kept);
@@ -259,13 +259,9 @@ impl Attention {
 
     /// `(N, L, D)` to `(N, queries, D)`: the first `queries` tokens look at all of them.
     fn forward(&self, parameters: &Parameters, x: &Tensor, queries: i64) -> Tensor {
-        let (n, tokens, width) = x.size3().expect("(N, L, D)");
         let map = |slot: Slot| parameters.product(x, slot, None);
-        let heads = |part: &Tensor| part.view([n, tokens, self.heads, width / self.heads]).transpose(1, 2); // (N, H, L, D/H)
-        let parts = map(self.qk).split(width, -1);
-        let (query, key, value) = (heads(&parts[0]).narrow(2, 0, queries), heads(&parts[1]), heads(&map(self.v)));
-        let mixed = Tensor::scaled_dot_product_attention::<Tensor>(&query, &key, &value, None, 0.0, false, None, false);
-        self.proj.forward(parameters, &mixed.transpose(1, 2).reshape([n, queries, width]))
+        let parts = map(self.qk).split(x.size()[2], -1);
+        self.proj.forward(parameters, &attend([&parts[0], &parts[1], &map(self.v)], self.heads, queries))
     }
 }
 

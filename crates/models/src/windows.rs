@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
 
 use crate::declaration::{Constant, Declarations, Role, Slot};
-use crate::layers::{Linear, WEIGHT};
+use crate::layers::{Linear, WEIGHT, first};
 use crate::parameters::Parameters;
 
 /// What is added to the score of two tokens of a window that lie in different parts of the image, as in timm.
@@ -41,7 +41,7 @@ impl Windows {
         let [tall, wide] = self.padded([rows, columns]);
         let bands = windows.view([n, tall / self.side, wide / self.side, self.side, self.side, width]);
         let padded = bands.transpose(2, 3).reshape([n, tall, wide, width]);
-        self.roll(&padded.narrow(1, 0, rows).narrow(2, 0, columns), self.shift)
+        self.roll(&first(&first(&padded, 1, rows), 2, columns), self.shift)
     }
 
     /// What keeps tokens apart that only rolling has brought into one window: `(windows, side², side²)` of 0 and −100, in

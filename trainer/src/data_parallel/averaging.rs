@@ -91,9 +91,9 @@ impl Averaging {
             buckets,
             step: None,
         }));
-        let leaves = || parameters.iter().map(|one| one.tensor.shallow_clone()).collect();
+        let leaves: Vec<&Tensor> = parameters.iter().map(|one| &one.tensor).collect();
         let of_hooks = Arc::clone(&shared);
-        let hooks = hooked.then(|| GradientHooks::new(leaves(), move |place| locked(&of_hooks).is_whole(place)));
+        let hooks = hooked.then(|| GradientHooks::new(&leaves, move |place| locked(&of_hooks).is_whole(place)));
         Ok(Averaging { shared, _hooks: hooks.transpose()? })
     }
 
