@@ -60,7 +60,11 @@ struct Linear : torch::autograd::Function<Linear> {
     variable_list answer(5);
     if (context->needs_input_grad(0)) answer[0] = dy.mm(matrix).view(x.sizes());
     if (weight.requires_grad()) answer[1] = added_product(weight, dy, x.reshape({-1, matrix.size(1)}));
-    if (bias.defined() && bias.requires_grad()) answer[2] = added(bias, dy.sum(0, /*keepdim=*/false, bias.scalar_type()));
+    if (bias.defined() && bias.requires_grad()) {
+      // A GPU sums in the type of the leaf as it reads; a CPU would write all of dy in that type first.
+      auto type = dy.is_cuda() ? bias.scalar_type() : dy.scalar_type();
+      answer[2] = added(bias, dy.sum(0, /*keepdim=*/false, type));
+    }
     return answer;
   }
 };

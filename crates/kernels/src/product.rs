@@ -24,8 +24,8 @@ pub struct Weight<'a> {
 /// `x·Wᵀ + b`: `x` is `(…, inputs)` in the type of the narrow copies, `weight` `(outputs, …)` with `inputs` numbers in each row,
 /// `bias` `(outputs)`.
 ///
-/// Backward adds the gradients of leaves to their `.grad` in place; a leaf that has none yet gets one from autograd. Gradients of
-/// the bias are summed in the type of the leaf. Autograd cannot go through backward a second time.
+/// Backward adds the gradients of leaves to their `.grad` in place; a leaf that has none yet gets one from autograd. Sums
+/// are formed in the type of the leaf on a GPU; on a CPU they are rounded to that of products first. Autograd cannot go through backward a second time.
 ///
 /// # Errors
 /// When kinds, shapes or devices do not fit.

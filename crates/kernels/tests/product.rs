@@ -80,7 +80,7 @@ fn linear_maps_are_those_of_autograd() {
             }
             close(&weight.leaf.grad(), &of_weight.grad(), of_gradients, &format!("{what}: dW"));
             if let (Some(bias), Some(of_bias)) = (bias, of_bias) {
-                close(&bias.leaf.grad(), &of_bias.grad(), 1e-6, &format!("{what}: db"));
+                close(&bias.leaf.grad(), &of_bias.grad(), of_gradients, &format!("{what}: db"));
             }
         }
     }
