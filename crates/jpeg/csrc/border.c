@@ -128,6 +128,35 @@ void rj_source_set(rj_source *source, const uint8_t *data, size_t length) {
   source->pub.bytes_in_buffer = length;
 }
 
+/* Tables. */
+
+static void *alloc_table(j_common_ptr cinfo, int pool, size_t size) {
+  rj_tables *tables = (rj_tables *)cinfo->client_data;
+  if (pool == JPOOL_PERMANENT && size == sizeof(JHUFF_TBL) && tables->huffman_used < 2 * NUM_HUFF_TBLS)
+    return &tables->huffman[tables->huffman_used++];
+  if (pool == JPOOL_PERMANENT && size == sizeof(JQUANT_TBL) && tables->quantization_used < NUM_QUANT_TBLS)
+    return &tables->quantization[tables->quantization_used++];
+  return tables->alloc_small(cinfo, pool, size);
+}
+
+void rj_tables_init(rj_tables *tables, j_decompress_ptr cinfo) {
+  cinfo->client_data = tables;
+  tables->alloc_small = cinfo->mem->alloc_small;
+  cinfo->mem->alloc_small = alloc_table;
+  rj_tables_forget(cinfo);
+}
+
+void rj_tables_forget(j_decompress_ptr cinfo) {
+  rj_tables *tables = (rj_tables *)cinfo->client_data;
+  jpeg_abort_decompress(cinfo);
+  for (int t = 0; t < NUM_HUFF_TBLS; t++) cinfo->dc_huff_tbl_ptrs[t] = cinfo->ac_huff_tbl_ptrs[t] = NULL;
+  for (int t = 0; t < NUM_QUANT_TBLS; t++) cinfo->quant_tbl_ptrs[t] = NULL;
+  /* Zeros, as in memory that libjpeg has just taken: a table without all its symbols reads the rest as 0. */
+  memset(tables->huffman, 0, sizeof(tables->huffman));
+  memset(tables->quantization, 0, sizeof(tables->quantization));
+  tables->huffman_used = tables->quantization_used = 0;
+}
+
 /* Memory destination: grows by doubling, is kept from image to image. */
 
 static void start_output(j_compress_ptr cinfo) {

@@ -7,6 +7,7 @@
 #include "jpegint.h"
 
 struct rj_decoder {
+  rj_tables tables; /* first: client_data points to it */
   struct jpeg_decompress_struct cinfo;
   rj_errors errors;
   rj_source source;
@@ -33,7 +34,7 @@ rj_decoder *rj_decoder_new(void) {
   rj_bounds_init(&decoder->bounds);
   decoder->cinfo.src = &decoder->source.pub;
   decoder->cinfo.progress = &decoder->bounds.pub;
-  decoder->cinfo.client_data = decoder;
+  rj_tables_init(&decoder->tables, &decoder->cinfo);
   return decoder;
 }
 
@@ -47,7 +48,7 @@ const char *rj_decoder_message(const rj_decoder *decoder) { return decoder->erro
 uint32_t rj_decoder_warnings(const rj_decoder *decoder) { return decoder->errors.warnings; }
 
 void rj_abort(rj_decoder *decoder) {
-  jpeg_abort_decompress(&decoder->cinfo);
+  rj_tables_forget(&decoder->cinfo);
   rj_source_set(&decoder->source, NULL, 0);
 }
 

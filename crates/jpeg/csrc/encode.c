@@ -5,6 +5,7 @@
 #include <string.h>
 
 struct rj_transcoder {
+  rj_tables tables; /* of `in` */
   struct jpeg_decompress_struct in;
   struct jpeg_compress_struct out;
   rj_errors errors; /* of both: only one is at work at a time */
@@ -32,6 +33,7 @@ rj_transcoder *rj_transcoder_new(void) {
   rj_output_init(&transcoder->output);
   transcoder->in.src = &transcoder->source.pub;
   transcoder->in.progress = &transcoder->bounds.pub;
+  rj_tables_init(&transcoder->tables, &transcoder->in);
   transcoder->out.dest = &transcoder->output.pub;
   return transcoder;
 }
@@ -48,7 +50,7 @@ const char *rj_transcoder_message(const rj_transcoder *transcoder) { return tran
 
 void rj_transcode_close(rj_transcoder *transcoder) {
   jpeg_abort_compress(&transcoder->out);
-  jpeg_abort_decompress(&transcoder->in);
+  rj_tables_forget(&transcoder->in);
   rj_source_set(&transcoder->source, NULL, 0);
   transcoder->coefficients = NULL;
 }

@@ -45,6 +45,21 @@ typedef struct {
   rj_errors *errors;
 } rj_source;
 
+/* The Huffman and quantization tables of one image. libjpeg keeps tables from image to image, so that a stream of
+ * abbreviated JPEGs can send them once; here every file stands alone. Its memory manager could not give single tables
+ * back, so they lie here, and rj_tables_forget makes libjpeg ask for them again. */
+typedef struct {
+  void *(*alloc_small)(j_common_ptr cinfo, int pool, size_t size); /* libjpeg's own */
+  JHUFF_TBL huffman[2 * NUM_HUFF_TBLS];
+  JQUANT_TBL quantization[NUM_QUANT_TBLS];
+  int huffman_used, quantization_used;
+} rj_tables;
+
+/* Makes `cinfo` take its tables from `tables`, which its client_data points to from then on. */
+void rj_tables_init(rj_tables *tables, j_decompress_ptr cinfo);
+/* Ends the image of `cinfo`, whatever its state, and drops the tables that it defined. */
+void rj_tables_forget(j_decompress_ptr cinfo);
+
 void rj_source_init(rj_source *source, rj_errors *errors);
 void rj_source_set(rj_source *source, const uint8_t *data, size_t length);
 
