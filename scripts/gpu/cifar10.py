@@ -4,6 +4,7 @@ import json
 
 import machine
 import results
+import stages
 from jobs import Job
 
 IMAGES = 50_000
@@ -19,8 +20,11 @@ def train(call, minutes):
         machine.unpack(packed, call.bundle / "cifar10")
     except machine.Refused as why:
         return False, str(why)
-    config = call.bundle / "configs/vit_tiny_cifar10.toml"
-    keys = [f"data.path={call.bundle / 'cifar10'}", f"train.device={call.device}", "train.precision=bf16", "log.progress=false"]
+    recipe, data = "vit_tiny_cifar10.toml", call.bundle / "cifar10"
+    config = stages.recipe_on(call, recipe, data) if call.dry else call.bundle / "configs" / recipe
+    keys = [f"data.path={data}", f"train.device={call.device}", "train.precision=bf16", "log.progress=false"]
+    if call.dry:
+        keys += ["train.precision=f32", "train.batch_size=16", "model.embed_dim=32", "model.depth=2", "model.num_heads=2"]
     sets = lambda *more: [word for key in [*keys, *more] for word in ("--set", key)]
     trainer = call.program("rectify-trainer")
     (measured,) = call.jobs.run(Job("bench", [trainer, "bench", config, *sets(), "--json"], 120))

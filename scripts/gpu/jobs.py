@@ -75,7 +75,7 @@ class Jobs:
                     if process.poll() is None and not late:
                         continue
                     # `timeout` says 124, or dies by its own SIGKILL.
-                    expired = late or (seconds >= limit and process.returncode in (124, 137, -signal.SIGKILL))
+                    expired = late or (seconds > limit - 0.5 and process.returncode in (124, 137, -signal.SIGKILL))
                     outcomes[job.name] = Outcome(None if expired else process.returncode, seconds, output)
                     started.remove(entry)
                 time.sleep(0.02)

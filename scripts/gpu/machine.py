@@ -105,6 +105,8 @@ def unpack(packed, folder):
     try:
         with tarfile.open(packed) as tar:
             tar.extractall(partial, filter="data") if hasattr(tarfile, "data_filter") else tar.extractall(partial)
+    except tarfile.CompressionError as error:
+        raise Refused(f"this python3 cannot unpack {packed.name} ({error}): use one that can, or unpack it into {folder} yourself") from None
     except (OSError, tarfile.TarError, EOFError) as error:
         raise Refused(f"{packed} cannot be unpacked ({error}): copy the bundle again") from None
     (partial / ".unpacked").write_text(digest)

@@ -82,7 +82,7 @@ def arguments():
 
 def main():
     asked = arguments()
-    chosen = [stage for stage in STAGES if str(stage.number) in asked.stages] or (STAGES if asked.dry else [])
+    chosen = [stage for stage in STAGES if str(stage.number) in asked.stages] or (STAGES if not asked.stages else [])
     reports = pathlib.Path(os.environ.get("OUT") or "reports").absolute()
     work = BUNDLE / "work"
     begun = time.monotonic()
@@ -111,7 +111,7 @@ def main():
     report.say(f"commit {(BUNDLE / 'commit').read_text().strip()}, {now:%Y-%m-%d %H:%M} UTC: {machine.words(facts)}")
     if asked.stages[:1] == ["cifar10"]:
         minutes = int(asked.stages[1])
-        code = one("cifar10", minutes * 90, lambda call: cifar10.train(call, minutes), report, facts, False, begun + minutes * 90)
+        code = one("cifar10", minutes * 90, lambda call: cifar10.train(call, minutes), report, facts, asked.dry, begun + minutes * 90)
     else:
         seconds = asked.within or (FIRST_S if all(stage.number <= 3 for stage in chosen) else ALL_S)
         code = 0
@@ -120,7 +120,10 @@ def main():
             code = failed if failed > 1 else max(code, failed)
             if failed > 1:
                 break
-    print(f"reports: {report.file}, {report.file.stat().st_size / 1e6:.1f} MB" if report.file.exists() else f"no archive; reports lie in {report.folder}")
+    if report.archived:
+        print(f"reports: {report.file}, {report.file.stat().st_size / 1e6:.1f} MB")
+    else:
+        print(f"the last reports are not in an archive; they lie in {report.folder}")
     shutil.rmtree(work / "scratch", ignore_errors=True)
     lock.close()
     return code if report.archived else max(code, 1)

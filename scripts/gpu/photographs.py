@@ -114,7 +114,11 @@ def make(folder, distinct, classes, of_class):
             place = folder / split / f"class-{label:03}"
             place.mkdir(parents=True)
             for index in range(count):
-                (place / f"{index:04}.JPEG").hardlink_to(store / f"{(label * of_class + index) % distinct}.JPEG")
+                file, photograph_file = place / f"{index:04}.JPEG", store / f"{(label * of_class + index) % distinct}.JPEG"
+                try:
+                    file.hardlink_to(photograph_file)
+                except OSError:  # a file system without hard links
+                    file.symlink_to(photograph_file.absolute())
 
 
 if __name__ == "__main__":

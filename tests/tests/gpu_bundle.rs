@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use e2e::{Job, binary, digits, processes_naming, wait_until};
+use e2e::{Job, binary, copy_of_digits, digits, processes_naming, wait_until};
 use nix::sys::signal::Signal;
 
 fn repository() -> PathBuf {
@@ -115,6 +115,24 @@ fn every_stage_runs_as_far_as_a_machine_without_a_gpu_can() {
     assert!(!names.contains("safetensors") && !names.contains("JPEG"), "{names}");
     assert!(fs::metadata(&file).expect("the archive").len() < 8_000_000);
     let _ = ended.code(if has_attention { 0 } else { 1 });
+}
+
+#[test]
+fn cifar10_is_trained_with_both_activations() {
+    let bundle = Bundle::new();
+    bundle.job().arguments(["--dry", "cifar10", "1"]).run().code(1).says(&["CIFAR=cifar10.tar.xz"]);
+    let images = bundle.path("images");
+    copy_of_digits(&images, 6);
+    fs::rename(images.join("val"), images.join("test")).expect("a folder"); // as the recipe calls it
+    // Python looks into a tar for how it is packed.
+    let packed =
+        Command::new("tar").arg("-cf").arg(bundle.path("cifar10.tar.xz")).arg("-C").arg(&images).arg(".").status();
+    assert!(packed.expect("tar").success());
+    fs::remove_dir_all(bundle.path("out")).expect("a folder");
+    let says = ["cifar10: ok in ", " epochs each; crrelu: top1 ", "; gelu: top1 "];
+    bundle.job().arguments(["--dry", "cifar10", "1"]).run().code(0).says(&says);
+    let (_, names, _) = bundle.archive();
+    assert!(names.contains("cifar10/gelu/summary.json"), "{names}");
 }
 
 #[test]
