@@ -40,11 +40,12 @@ class Outcome:
         return self.output.read_text(errors="replace") if self.output.exists() else ""
 
     def fault(self):
-        """Why it failed, in words: the last thing that it said."""
+        """Why it failed, in words: the last error that it named, or else the last thing that it said."""
         said = [line.strip() for line in self.text().splitlines() if line.strip()]
         if self.code is None:
             return f"no end after {self.seconds:.0f} s" if self.seconds else "no time was left for it"
-        return said[-1][:200] if said else f"ended with {self.code}, without a word"
+        errors = [line for line in said if line.startswith(("error", "Error"))]
+        return (errors or said)[-1][:200] if said else f"ended with {self.code}, without a word"
 
 
 class Jobs:

@@ -135,21 +135,23 @@ def stage_3(call):
     """Kernels, NCCL, losses and the sanitizer, side by side."""
     config, keys = call.demo()
     keys = [*keys, "train.precision=f32", "log.every_steps=1", f"schedule.max_steps={4 if call.dry else 40}"]
-    kernels, on_device = call.program("test-kernels"), {"RECTIFY_TEST_DEVICE": call.device}
-    sanitizer = call.tool("compute-sanitizer")
+    on_device, sanitizer = {"RECTIFY_TEST_DEVICE": call.device}, call.tool("compute-sanitizer")
+    programs = sorted({"fused", "nccl"} | {path.name.removeprefix("test-") for path in call.program(".").glob("test-*")})
+    words_of = {"nccl": ["--ignored"]}  # for GPUs alone, hence ignored elsewhere
     jobs = [
-        Job("kernels", [kernels, "--test-threads", "1"], 140, on_device),
-        Job("nccl", [call.program("test-nccl"), "--ignored", "--test-threads", "1"], 100),
+        Job(name, [call.program(f"test-{name}"), *words_of.get(name, []), "--test-threads", "1"], 140, on_device) for name in programs
+    ]
+    jobs += [
         call.train("parity-cpu", config, 100, *keys, "train.device=cpu"),
         call.train("parity-gpu", config, 100, *keys, f"train.device={call.device}"),
         call.train("parity-graph", config, 100, *keys, f"train.device={call.device}", "train.cuda_graph=true"),
     ]
     tools = ["racecheck", "memcheck"] if sanitizer else []
     for tool in tools:
-        command = [sanitizer, "--tool", tool, "--error-exitcode", "9", kernels, "norm::", "--test-threads", "1"]
+        command = [sanitizer, "--tool", tool, "--error-exitcode", "9", call.program("test-fused"), "norm::", "--test-threads", "1"]
         jobs.append(Job(tool, command, 140, on_device))
     outcomes = dict(zip((job.name for job in jobs), call.jobs.run(*jobs)))
-    verdicts = {name: results.tests(outcomes[name].text()) for name in ("kernels", "nccl")}
+    verdicts = {name: results.tests(outcomes[name].text()) for name in programs}
     across = [call.folder / name for name in ("parity-cpu", "parity-gpu", "parity-graph")]
     verdicts["CPU to GPU"] = parity.compare(across[0], across[1], parity.ACROSS_DEVICES)
     verdicts["eager to graph"] = parity.compare(across[1], across[2], parity.ON_ONE_DEVICE)

@@ -130,11 +130,11 @@ class Limits(unittest.TestCase):
     def test_jobs_run_side_by_side_and_say_how_they_ended(self):
         good, bad, absent = self.jobs().run(
             Job("good", ["sh", "-c", "echo $GREETING"], 20, {"GREETING": "hello"}),
-            Job("bad", ["sh", "-c", "echo why >&2; exit 3"], 20), Job("absent", ["/no/such/program"], 20),
+            Job("bad", ["sh", "-c", "echo error: why >&2; echo see help; exit 3"], 20), Job("absent", ["/no/such/program"], 20),
         )
         self.assertTrue(good.ok)
         self.assertEqual(good.text(), "hello\n")
-        self.assertEqual((bad.code, bad.fault()), (3, "why"))
+        self.assertEqual((bad.code, bad.fault()), (3, "error: why"))
         self.assertFalse(absent.ok)
         self.assertIn("/no/such/program", absent.fault())
 

@@ -34,7 +34,7 @@ impl Bundle {
         for program in ["rectify", "rectify-trainer", "rectify-data"] {
             symlink(binary(program), programs.join(program)).expect("a link");
         }
-        for program in ["test-kernels", "test-nccl"] {
+        for program in ["test-fused", "test-nccl"] {
             fs::write(programs.join(program), PROGRAM_OF_TESTS).expect("a script");
             fs::set_permissions(programs.join(program), fs::Permissions::from_mode(0o755)).expect("a script");
         }
@@ -92,7 +92,7 @@ fn every_stage_runs_as_far_as_a_machine_without_a_gpu_can() {
     says(2, &["flash right in 6 of 7", "cudnn right in 6 of 6"]);
     let alike = "4 losses, the first 0.0e+00 and the farthest 0.0e+00 apart";
     let (across, graph) = (format!("CPU to GPU: {alike}"), format!("eager to graph: {alike}"));
-    says(3, &["kernels: 1 passed", "nccl: 1 passed", &across, &graph, "racecheck: 0 hazards", "memcheck: 0 errors"]);
+    says(3, &["fused: 1 passed", "nccl: 1 passed", &across, &graph, "racecheck: 0 hazards", "memcheck: 0 errors"]);
     let cases = ["deit_small-bf16-cuda: ", "vit_tiny-bf16-cuda: ", "swin_tiny-bf16-cuda: ", "-gelu-cudnn-nograph: "];
     // Until the config has the key, cases that set it are left out.
     let has_attention =
