@@ -17,15 +17,18 @@ test_program() { cargo test "${without_mpi[@]}" --test "$1" --no-run --message-f
   sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1; }
 cargo build "${without_mpi[@]}" --lib --bins
 # Every test that runs on a GPU where it is told so, and those that run on GPUs alone.
-tests=(nccl)
-for file in $(grep -l RECTIFY_TEST_DEVICE crates/kernels/tests/*.rs); do tests+=("$(basename "$file" .rs)"); done
+declare -A tests=([nccl]=$(test_program nccl))
+for file in $(grep -l RECTIFY_TEST_DEVICE crates/kernels/tests/*.rs); do
+  name=$(basename "$file" .rs)
+  tests[$name]=$(test_program "$name")
+done
 
 rm -rf "$bundle"
 scripts/gpu/assemble.sh "$bundle"
 programs=$bundle/programs/release
 mkdir -p "$programs"
 cp "$release"/{rectify,rectify-trainer,rectify-data,librectify_cuda.so} "$programs/"
-for test in "${tests[@]}"; do cp "$(test_program "$test")" "$programs/test-$test"; done
+for name in "${!tests[@]}"; do cp "${tests[$name]}" "$programs/test-$name"; done
 # Times of kernels where ncu cannot work. libtorch brings CUPTI.
 cupti=.libtorch/../nvidia/cu13
 cc -O2 -shared -fPIC -I "$cupti/include" -I .cuda-build/nvidia/cu13/include scripts/gpu/kernel_times.c -o "$programs/libkernel_times.so" \

@@ -34,6 +34,12 @@ def tests(text):
     return True, f"{summary[2]} passed"
 
 
+def listed_tests(text):
+    """Whether a Rust test program listed any test, and how many."""
+    found = re.search(r"^([1-9]\d*) tests?, ", text, re.M)
+    return found is not None, f"{found[1] if found else 'no'} listed, which need a GPU"
+
+
 def sanitizer(text):
     """Whether compute-sanitizer found nothing. None where it could not look, for the reason in words."""
     found = re.search(r"^=+ (?:ERROR|RACECHECK) SUMMARY: (.*)$", text, re.M)

@@ -137,7 +137,8 @@ def stage_3(call):
     keys = [*keys, "train.precision=f32", "log.every_steps=1", f"schedule.max_steps={4 if call.dry else 40}"]
     on_device, sanitizer = {"RECTIFY_TEST_DEVICE": call.device}, call.tool("compute-sanitizer")
     programs = sorted({"fused", "nccl"} | {path.name.removeprefix("test-") for path in call.program(".").glob("test-*")})
-    words_of = {"nccl": ["--ignored"]}  # for GPUs alone, hence ignored elsewhere
+    # Its tests need a GPU, hence are ignored elsewhere; a dry run lists them.
+    words_of = {"nccl": ["--ignored", *(["--list"] if call.dry else [])]}
     jobs = [
         Job(name, [call.program(f"test-{name}"), *words_of.get(name, []), "--test-threads", "1"], 140, on_device) for name in programs
     ]
@@ -151,7 +152,8 @@ def stage_3(call):
         command = [sanitizer, "--tool", tool, "--error-exitcode", "9", call.program("test-fused"), "norm::", "--test-threads", "1"]
         jobs.append(Job(tool, command, 140, on_device))
     outcomes = dict(zip((job.name for job in jobs), call.jobs.run(*jobs)))
-    verdicts = {name: results.tests(outcomes[name].text()) for name in programs}
+    read = lambda name: results.listed_tests if call.dry and name in words_of else results.tests
+    verdicts = {name: read(name)(outcomes[name].text()) for name in programs}
     across = [call.folder / name for name in ("parity-cpu", "parity-gpu", "parity-graph")]
     verdicts["CPU to GPU"] = parity.compare(across[0], across[1], parity.ACROSS_DEVICES)
     verdicts["eager to graph"] = parity.compare(across[1], across[2], parity.ON_ONE_DEVICE)

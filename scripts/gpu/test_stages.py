@@ -29,6 +29,8 @@ class Results(unittest.TestCase):
         self.assertEqual(results.tests("test a ... ok\ntest b ... "), (False, "ended in b"))
         self.assertEqual(results.tests("error while loading shared libraries"), (False, "did not begin"))
         self.assertEqual(results.tests("test result: ok. 0 passed; 0 failed; 9 filtered out\n"), (False, "no test ran"))
+        self.assertTrue(results.listed_tests("a: test\nb: test\n\n2 tests, 0 benchmarks\n")[0])
+        self.assertFalse(results.listed_tests("\n0 tests, 0 benchmarks\n")[0])
 
     def test_the_sanitizer_is_clean_dirty_or_absent(self):
         clean = "========= RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)\n"
