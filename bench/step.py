@@ -3,7 +3,7 @@
 
 Every side trains the same model with CRReLU (case `*-gelu`: GELU on both sides) on the same shape of noise: forward, cross-entropy, backward,
 AdamW. Peers (step_peer.py): timm's model run eagerly and by torch.compile, in bf16 under autocast. A side is a process that stays alive:
-ours and one peer after the other take their steps in rounds, while whichever has no turn waits for its next line. A side warms up while all
+ours and one peer at a time take their steps in rounds; the side that has no turn waits for its next line. A side warms up while all
 others wait: nothing disturbs the measurements by which torch.compile chooses kernels. A ratio is the median over rounds of ours over theirs
 in the same round, so a load that comes and goes meets both. Figures are written as soon as a peer is done; a side that fails or takes
 longer than `--limit` for an answer is left out, with the reason.
@@ -36,7 +36,7 @@ LIMIT_S = 600
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What is trained. `cuda_graph` and `attention` are ours alone: whether steps are captured on a GPU, and train.attention."""
+    """What is trained. Peers do not read `cuda_graph` and `attention`, keys of our [train]."""
 
     model: str
     batch: int
@@ -74,7 +74,7 @@ GPU_CASES = {
     "deit_small-bf16-cuda-gelu-cudnn-nograph": dataclasses.replace(DEIT, attention="cudnn", cuda_graph=False),
 }
 ALL_CASES = {**CASES, **GPU_CASES}
-# What --tiny makes of any model: keys of our config, which are timm's arguments too but for the size of an image.
+# The model of --tiny: keys of our config, which are timm's arguments too except for `image_size`.
 TINY_MODEL, TINY_BATCH = "vit_tiny_patch16_224", 4
 TINY = {"image_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
 
@@ -95,7 +95,7 @@ def python_of_peers():
 
 
 class Side:
-    """A process that measures a round for every line it is given, and answers with a line of JSON. It starts with its first round."""
+    """A process that answers each line with a measured round, as JSON. It starts at its first round."""
 
     def __init__(self, command, threads, errors, limit_s=LIMIT_S):
         self.command, self.threads, self.errors, self.limit_s = command, threads, errors, limit_s
@@ -196,8 +196,10 @@ def compare(name, arguments, python):
 
 
 def take_turns(name, bench, sides, arguments):
-    """Rounds of the first side, ours, and of one of the others after the other; alone where there are none. Prints a table and writes
-    a line of the results for each of them as soon as there is a figure."""
+    """Rounds of the first side, ours, with each of the others in turn, or alone if there are none.
+
+    Prints a table, and writes a line of the results for each peer as soon as it has a figure.
+    """
     print(f"\n{name:40}{'images/s':>10}{'ours is':>10}{'peak MiB':>10}{'faults a step':>15}", flush=True)
     ours, *peers = sides
     try:
@@ -210,7 +212,7 @@ def take_turns(name, bench, sides, arguments):
             figure(name, bench, rounds, arguments)
     except LeftOut as why:
         leave_out(name, bench, None, why, arguments)
-    except BaseException:  # such as Ctrl-C: nobody waits for a round to end
+    except BaseException:  # such as Ctrl-C: do not wait for a round to end
         for side in sides.values():
             getattr(side, "kill", side.end)()
         raise
@@ -219,7 +221,7 @@ def take_turns(name, bench, sides, arguments):
 
 
 def take_turns_with(peer, name, bench, sides, arguments):
-    """Rounds of ours and of a peer. A peer that fails is left out; that ours fails is for the caller."""
+    """Rounds of ours and of a peer. A peer that fails is left out; ours raises LeftOut."""
     ours, both = next(iter(sides)), []
     try:
         sides[peer].measure()  # to warm up
@@ -268,7 +270,7 @@ def figure(name, bench, ours, arguments, peer=None, theirs=()):
 
 
 def state_of(graph):
-    """What became of a CUDA graph, from a report's `cuda_graph`: "yes", {"part": why} or {"no": why}."""
+    """A report's `cuda_graph` in words: it is "yes", {"part": why} or {"no": why}."""
     if isinstance(graph, str):
         return graph
     return "; ".join(f"{how}, since {why}" for how, why in graph.items())
@@ -317,7 +319,7 @@ def main():
     parser.add_argument("--limit", type=float, default=LIMIT_S, metavar="SECONDS", help="within which a side has to answer")
     parser.add_argument("--tiny", action="store_true", help="a tiny model in each case's place, to try the bench itself")
     arguments = parser.parse_args()
-    # Whoever ends this bench ends its sides.
+    # End the sides when this bench is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: ended by SIGTERM"))
     python = arguments.python or (python_of_peers() if arguments.peers else "")
     print(f"{arguments.device}, {arguments.threads} threads, {arguments.rounds} rounds of {arguments.steps} steps; peers: {', '.join(PACKAGES[:2])}")

@@ -7,12 +7,15 @@ import tarfile
 LIMIT = 8_000_000
 # What a report may be called; weights, images and programs stay where they are.
 ENDINGS = (".txt", ".json", ".jsonl", ".csv", ".toml", ".log", ".svg")
-# From how many bytes on the middle of a file is cut out, tried one after the other until all of it fits.
+# Size limits of one file, tried in this order until the archive fits. A larger file loses its
+# middle.
 CUTS = (2**23, 2**21, 2**19, 2**17, 2**15, 2**13, 2**10)
 
 
 def write(folder, archive):
-    """Packs the reports below `folder` into `archive`, which is replaced in one go. Raises OSError where the disk says no."""
+    """Packs the reports below `folder` into `archive`, which is replaced atomically. Raises OSError
+    if the disk is full.
+    """
     packed = next((packed for cut in CUTS if len(packed := pack(folder, cut)) <= LIMIT), None)
     if packed is None:
         raise OSError(f"the reports in {folder} do not fit into {LIMIT} bytes")
@@ -50,4 +53,6 @@ def ends_of(path, most):
             return file.read(most)
         head = file.read(most // 2)
         file.seek(size - most // 2)
-        return head + f"\n… {size - 2 * (most // 2)} bytes cut out …\n".encode() + file.read(most // 2)
+        return (
+            head + f"\n… {size - 2 * (most // 2)} bytes cut out …\n".encode() + file.read(most // 2)
+        )

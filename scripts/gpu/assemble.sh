@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Puts everything of the bundle that is not a program into the folder that is named: assemble.sh FOLDER.
 set -eu -o pipefail
+shopt -s extglob
 bundle=$(realpath -m "$1")
 cd "$(dirname "$0")/../.."
 
 mkdir -p "$bundle"/{gpu,bench,configs}
-cp -r scripts/gpu/{archive,attention,cifar10,jobs,machine,main,parity,photographs,probe,results,stages}.py scripts/gpu/fixtures "$bundle/gpu/"
+cp -r scripts/gpu/!(test_*).py scripts/gpu/fixtures "$bundle/gpu/"
 cp bench/step.py bench/step_peer.py "$bundle/bench/"
 cp configs/{demo,deit_small}.toml configs/paper/vit_tiny_cifar10.toml "$bundle/configs/"
 cp scripts/gpu/run.sh "$bundle/"

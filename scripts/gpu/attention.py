@@ -1,7 +1,8 @@
 """Attention of this torch against f64, one line of JSON a case: attention.py cuda|cpu.
 
-The last block of a model asks with one query (two if distilled), every other with all 197. Scores near -120 are what a trained model
-may have: NaN was reported for cuDNN there, and in gradients of queries under a mask where the keys are 64 more than a multiple of 128.
+The last block of a model asks with one query (two if distilled), every other with all 197. Scores
+near -120 are what a trained model may have: NaN was reported for cuDNN there, and in gradients of
+queries under a mask where the keys are 64 more than a multiple of 128.
 """
 
 import json
@@ -22,16 +23,23 @@ MANY, CHECKED = 65_600, 64
 
 
 def inputs(batch, heads, queries, keys, width, score, device):
-    """Queries and keys whose scaled products are all around `score`, values, and a gradient from above; bf16."""
+    """Queries and keys whose scaled products are all around `score`, values, and a gradient from
+    above; bf16.
+    """
     draw = torch.Generator().manual_seed(queries)
-    query, key, value, above = (torch.randn(batch, heads, count, width, generator=draw) for count in (queries, keys, keys, queries))
-    # One large coordinate of queries and 1 in all keys: gradients of queries stay sums without cancellation.
+    query, key, value, above = (
+        torch.randn(batch, heads, count, width, generator=draw)
+        for count in (queries, keys, keys, queries)
+    )
+    # One large coordinate in queries and 1 in all keys, so that gradients of queries do not cancel.
     query[..., 0], key[..., 0] = score * width**0.5, 1
     return [tensor.bfloat16().to(device) for tensor in (query, key, value, above)]
 
 
 def attend(tensors, mask=None, backend=None, rows=slice(None)):
-    """The result and the gradients of queries, keys and values; in f64 on the CPU where no backend is named."""
+    """The result and the gradients of queries, keys and values; in f64 on the CPU where no backend
+    is named.
+    """
     query, key, value, above = tensors
     if backend is None:
         query, key, value, above = (tensor[rows].double().cpu() for tensor in tensors)
@@ -40,7 +48,10 @@ def attend(tensors, mask=None, backend=None, rows=slice(None)):
     with sdpa_kernel(backend or SDPBackend.MATH):
         result = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     result.backward(above)
-    return [tensor[rows if backend else slice(None)] for tensor in (result, query.grad, key.grad, value.grad)]
+    return [
+        tensor[rows if backend else slice(None)]
+        for tensor in (result, query.grad, key.grad, value.grad)
+    ]
 
 
 def worst(found, expected):
@@ -71,13 +82,19 @@ def cases(device):
     whole = slice(None)
     for queries in (1, 2, 197):
         for score in (0, -120):
-            yield f"{queries} of 197 at {score}", inputs(batch, HEADS, queries, 197, WIDTH, score, device), None, whole
+            yield f"{queries} of 197 at {score}", inputs(
+                batch, HEADS, queries, 197, WIDTH, score, device
+            ), None, whole
     for queries in (1, 192):
         mask = torch.zeros(1, 1, queries, 192, dtype=torch.bfloat16, device=device)
         mask[..., 150:] = float("-inf")
-        yield f"{queries} of 192 under a mask", inputs(batch, HEADS, queries, 192, WIDTH, 0, device), mask, whole
+        yield f"{queries} of 192 under a mask", inputs(
+            batch, HEADS, queries, 192, WIDTH, 0, device
+        ), mask, whole
     many = MANY if device == "cuda" else CHECKED
-    yield f"batch of {many}", inputs(many, 4, 16, 16, 8, 0, device), None, slice(many - CHECKED, many)
+    yield f"batch of {many}", inputs(many, 4, 16, 16, 8, 0, device), None, slice(
+        many - CHECKED, many
+    )
 
 
 def main():
@@ -92,7 +109,7 @@ def main():
                 line["ms"] = milliseconds(lambda: attend(tensors, mask, kind, rows))
             except RuntimeError as error:
                 why = str(error).splitlines()[0][:200]
-                # After an error on the device nothing works any more; anything else is a backend that declines.
+                # A CUDA error is a failure; otherwise the backend declines these inputs.
                 line |= {"apart": why, "ok": False} if "CUDA error" in why else {"refused": why}
             print(json.dumps(line), flush=True)
 

@@ -4,7 +4,7 @@ import json
 
 import machine
 import results
-import stages
+from call import recipe_on
 from jobs import Job
 
 IMAGES = 50_000
@@ -21,10 +21,21 @@ def train(call, minutes):
     except machine.Refused as why:
         return False, str(why)
     recipe, data = "vit_tiny_cifar10.toml", call.bundle / "cifar10"
-    config = stages.recipe_on(call, recipe, data) if call.dry else call.bundle / "configs" / recipe
-    keys = [f"data.path={data}", f"train.device={call.device}", "train.precision=bf16", "log.progress=false"]
+    config = recipe_on(call, recipe, data) if call.dry else call.bundle / "configs" / recipe
+    keys = [
+        f"data.path={data}",
+        f"train.device={call.device}",
+        "train.precision=bf16",
+        "log.progress=false",
+    ]
     if call.dry:
-        keys += ["train.precision=f32", "train.batch_size=16", "model.embed_dim=32", "model.depth=2", "model.num_heads=2"]
+        keys += [
+            "train.precision=f32",
+            "train.batch_size=16",
+            "model.embed_dim=32",
+            "model.depth=2",
+            "model.num_heads=2",
+        ]
     sets = lambda *more: [word for key in [*keys, *more] for word in ("--set", key)]
     trainer = call.program("rectify-trainer")
     (measured,) = call.jobs.run(Job("bench", [trainer, "bench", config, *sets(), "--json"], 120))
@@ -35,9 +46,20 @@ def train(call, minutes):
     epochs = max(1, int(minutes * 60 * SHARE_OF_STEPS / 2 * rate / IMAGES))
     words, fine = [f"{rate:.0f} images/s, {epochs} epochs each"], True
     for activation in ("crrelu", "gelu"):
-        schedule = [f"schedule.epochs={epochs}", f"schedule.warmup_epochs={min(20, epochs / 10)}", "checkpoint.every_epochs=0"]
+        schedule = [
+            f"schedule.epochs={epochs}",
+            f"schedule.warmup_epochs={min(20, epochs / 10)}",
+            "checkpoint.every_epochs=0",
+        ]
         run = call.folder / activation
-        command = [trainer, "train", config, "--run-dir", run, *sets(f"model.activation={activation}", *schedule)]
+        command = [
+            trainer,
+            "train",
+            config,
+            "--run-dir",
+            run,
+            *sets(f"model.activation={activation}", *schedule),
+        ]
         (outcome,) = call.jobs.run(Job(activation, command, minutes * 60))
         summary = run / "summary.json"
         fine = fine and outcome.ok
@@ -45,5 +67,12 @@ def train(call, minutes):
             words.append(f"{activation}: {outcome.fault()}")
             continue
         found = json.loads(summary.read_text())
-        words.append(f"{activation}: " + ", ".join(f"{key} {found[key]:.2f}" for key in ("top1", "best_top1", "wall_seconds") if found.get(key) is not None))
+        words.append(
+            f"{activation}: "
+            + ", ".join(
+                f"{key} {found[key]:.2f}"
+                for key in ("top1", "best_top1", "wall_seconds")
+                if found.get(key) is not None
+            )
+        )
     return fine, "; ".join(words)

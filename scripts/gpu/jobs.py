@@ -1,4 +1,6 @@
-"""Commands under time limits, side by side, each with its output in a file; nothing of them is left running."""
+"""Runs commands side by side under time limits, each with its output in a file; leaves no process
+running.
+"""
 
 import dataclasses
 import os
@@ -8,9 +10,10 @@ import subprocess
 import time
 import uuid
 
-# Every process of a call inherits this variable, so that all can be found, whatever group or session they are in.
+# Every process of a call inherits this variable, by which it is found in whatever group or session
+# it is.
 MARK = "RECTIFY_GPU_RUN"
-# `timeout` ends a command even where this program was killed; here the limit is only watched.
+# `timeout` ends a command even if this program was killed; this program only watches the limit.
 GRACE_S = 2
 
 
@@ -26,7 +29,9 @@ class Job:
 
 @dataclasses.dataclass
 class Outcome:
-    """How a job ended. `code` is None where it ran into its limit, or was never started for want of time."""
+    """How a job ended. `code` is None if it reached its limit, or if there was no time left to
+    start it.
+    """
 
     code: int | None
     seconds: float
@@ -40,16 +45,20 @@ class Outcome:
         return self.output.read_text(errors="replace") if self.output.exists() else ""
 
     def fault(self):
-        """Why it failed, in words: the last error that it named, or else the last thing that it said."""
+        """Why it failed: its last line that begins with "error", or else its last line."""
         said = [line.strip() for line in self.text().splitlines() if line.strip()]
         if self.code is None:
-            return f"no end after {self.seconds:.0f} s" if self.seconds else "no time was left for it"
+            return (
+                f"no end after {self.seconds:.0f} s" if self.seconds else "no time was left for it"
+            )
         errors = [line for line in said if line.startswith(("error", "Error"))]
-        return (errors or said)[-1][:200] if said else f"ended with {self.code}, without a word"
+        return (errors or said)[-1][:200] if said else f"ended with {self.code}, without output"
 
 
 class Jobs:
-    """Runs jobs whose output goes to `folder`, until `deadline` (of `time.monotonic`) at the latest."""
+    """Runs jobs whose output goes to `folder`, until `deadline` (of `time.monotonic`) at the
+    latest.
+    """
 
     def __init__(self, folder, deadline):
         self.folder, self.deadline, self.mark = folder, deadline, uuid.uuid4().hex
@@ -67,17 +76,25 @@ class Jobs:
                 if limit < 1:
                     outcomes[job.name] = Outcome(None, 0, output)
                     continue
-                started.append((job, self._start(job, limit, output), output, time.monotonic(), limit))
+                started.append(
+                    (job, self._start(job, limit, output), output, time.monotonic(), limit)
+                )
             while started:
                 for entry in list(started):
                     job, process, output, begun, limit = entry
                     seconds = time.monotonic() - begun
-                    late = seconds > limit + 2 * GRACE_S  # it does not even take SIGKILL: a hanging driver
+                    late = (
+                        seconds > limit + 2 * GRACE_S
+                    )  # not even SIGKILL ends it: the driver hangs
                     if process.poll() is None and not late:
                         continue
-                    # `timeout` says 124, or dies by its own SIGKILL.
-                    expired = late or (seconds > limit - 0.5 and process.returncode in (124, 137, -signal.SIGKILL))
-                    outcomes[job.name] = Outcome(None if expired else process.returncode, seconds, output)
+                    # `timeout` exits with 124, or with 137 after SIGKILL.
+                    expired = late or (
+                        seconds > limit - 0.5 and process.returncode in (124, 137, -signal.SIGKILL)
+                    )
+                    outcomes[job.name] = Outcome(
+                        None if expired else process.returncode, seconds, output
+                    )
                     started.remove(entry)
                 time.sleep(0.02)
         finally:
@@ -89,11 +106,16 @@ class Jobs:
         command = ["timeout", f"--kill-after={GRACE_S}", f"{limit:.3f}", *map(str, job.command)]
         with output.open("wb") as file:
             return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
             )
 
     def end_all(self):
-        """Kills what is left of all jobs. Waits 5 s at most, since a process may hang in the driver."""
+        """Kills all remaining processes. Waits 5 s at most: a driver may hang."""
         until = time.monotonic() + 5
         while (left := marked(self.mark)) and time.monotonic() < until:
             for process in left:
@@ -112,5 +134,5 @@ def marked(mark):
             if folder.name.isdigit() and wanted in (folder / "environ").read_bytes().split(b"\0"):
                 found.append(int(folder.name))
         except OSError:
-            pass  # it has ended, or belongs to somebody else
+            pass  # it has ended, or belongs to another user
     return found

@@ -1,10 +1,13 @@
-// A library that CUDA's driver loads into a program (CUDA_INJECTION64_PATH): it writes down every kernel that runs.
+// A library that CUDA's driver loads into a program (CUDA_INJECTION64_PATH): it records every kernel
+// that runs.
 //
-// For machines where ncu may not read the GPU's counters. The times are CUPTI's, which comes with torch and needs no permission. One line
-// a kernel goes to the file that RECTIFY_KERNEL_TIMES names: its start and what it took in nanoseconds, registers and bytes of local
-// memory a thread, name.
+// For machines where ncu may not read the GPU's counters: CUPTI's activity records need no
+// permission, and torch brings CUPTI. One line per kernel goes to the file that RECTIFY_KERNEL_TIMES
+// names: start and duration in nanoseconds, registers and bytes of local memory a thread, name.
 
+#define _GNU_SOURCE
 #include <cupti.h>
+#include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +15,8 @@
 enum { BUFFER_BYTES = 8 << 20 };
 
 static FILE *file;
+// Of the C++ library that the program has; null without one.
+static char *(*demangle)(const char *, char *, size_t *, int *);
 
 static void give_buffer(uint8_t **buffer, size_t *size, size_t *most_records) {
   *buffer = aligned_alloc(8, BUFFER_BYTES);
@@ -25,8 +30,13 @@ static void take_buffer(CUcontext context, uint32_t stream, uint8_t *buffer, siz
   while (cuptiActivityGetNextRecord(buffer, valid, &record) == CUPTI_SUCCESS) {
     if (record->kind != CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL && record->kind != CUPTI_ACTIVITY_KIND_KERNEL) continue;
     const CUpti_ActivityKernel10 *kernel = (const CUpti_ActivityKernel10 *)record;
-    fprintf(file, "%llu,%llu,%u,%u,%s\n", (unsigned long long)kernel->start, (unsigned long long)(kernel->end - kernel->start),
-            (unsigned)kernel->registersPerThread, (unsigned)kernel->localMemoryPerThread, kernel->name ? kernel->name : "?");
+    const char *name = kernel->name ? kernel->name : "?";
+    int status = 0;
+    char *readable = demangle ? demangle(name, NULL, NULL, &status) : NULL;
+    fprintf(file, "%llu,%llu,%u,%u,%s\n", (unsigned long long)kernel->start,
+            (unsigned long long)(kernel->end - kernel->start), (unsigned)kernel->registersPerThread,
+            (unsigned)kernel->localMemoryPerThread, readable ? readable : name);
+    free(readable);
   }
   free(buffer);
 }
@@ -36,10 +46,11 @@ static void finish(void) {
   fflush(file);
 }
 
-// What the driver calls once it has loaded this.
+// The driver calls this once it has loaded the library.
 int InitializeInjection(void) {
   const char *path = getenv("RECTIFY_KERNEL_TIMES");
   if (!path || !(file = fopen(path, "w"))) return 0;
+  *(void **)&demangle = dlsym(RTLD_DEFAULT, "__cxa_demangle");
   if (cuptiActivityRegisterCallbacks(give_buffer, take_buffer) != CUPTI_SUCCESS ||
       cuptiActivityEnable(CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL) != CUPTI_SUCCESS) {
     fprintf(stderr, "kernel_times: CUPTI refuses\n");

@@ -1,4 +1,4 @@
-"""What a call stands on: this machine's python3 and GPU, the bundle's programs, and room for reports."""
+"""Checks what a call needs: python3's torch, a GPU, the bundle's programs, and room for reports."""
 
 import fcntl
 import hashlib
@@ -18,14 +18,18 @@ INSTALL = "`python3 -m pip install torch==2.11.0` brings the one for CUDA 13 on 
 
 
 class Refused(Exception):
-    """Why nothing can be done here, and what to do about it."""
+    """Why the call cannot run here, and what to do about it."""
 
 
 def probe(gpu_folder):
     """What probe.py says of python3."""
     try:
         done = subprocess.run(
-            [sys.executable, gpu_folder / "probe.py"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
+            [sys.executable, gpu_folder / "probe.py"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         return json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
@@ -41,7 +45,9 @@ def fault(facts):
     if torch is None:
         return f"{python} has no torch that can be imported ({facts.get('error')}): {INSTALL}"
     if not torch.startswith(TORCH):
-        return f"{python} has torch {torch}; the programs of this bundle are built for 2.11: {INSTALL}"
+        return (
+            f"{python} has torch {torch}; the programs of this bundle are built for 2.11: {INSTALL}"
+        )
     if cuda is None:
         return f"{python} has torch {torch}, the wheel for CPUs: {INSTALL}"
     if not cuda.startswith(CUDA):
@@ -61,12 +67,16 @@ def words(facts):
     gpus = facts.get("gpus") or []
     seen = f"{len(gpus)} x {gpus[0]['name']} (sm_{gpus[0]['architecture']})" if gpus else "no GPU"
     parts = [seen, f"{len(os.sched_getaffinity(0))} cores", f"torch {facts.get('torch')}"]
-    parts += [f"{name} {facts[name]}" for name in ("cudnn", "nccl", "triton", "timm") if facts.get(name)]
+    parts += [
+        f"{name} {facts[name]}" for name in ("cudnn", "nccl", "triton", "timm") if facts.get(name)
+    ]
     return ", ".join(parts)
 
 
 def claim(folder, reports):
-    """Makes sure that both folders can be written, and that no other call works here. Returns what has to stay open meanwhile."""
+    """Checks that both folders can be written and that no other call uses them. Returns the lock,
+    to be kept open.
+    """
     for place, bytes_needed in ((folder, ROOM_BYTES), (reports, REPORTS_BYTES)):
         try:
             place.mkdir(parents=True, exist_ok=True)
@@ -75,9 +85,13 @@ def claim(folder, reports):
             trial.unlink()
             free = shutil.disk_usage(place).free
         except OSError as error:
-            raise Refused(f"{place} cannot be written ({error.strerror}): {advice(place == reports)}") from None
+            raise Refused(
+                f"{place} cannot be written ({error.strerror}): {advice(place == reports)}"
+            ) from None
         if free < bytes_needed:
-            raise Refused(f"{place} has {free / 1e6:.0f} MB free, and {bytes_needed / 1e6:.0f} are needed: {advice(place == reports)}")
+            raise Refused(
+                f"{place} has {free / 1e6:.0f} MB free, and {bytes_needed / 1e6:.0f} are needed: {advice(place == reports)}"
+            )
     lock = (folder / ".lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -87,11 +101,17 @@ def claim(folder, reports):
 
 
 def advice(is_for_reports):
-    return "name another folder in OUT" if is_for_reports else "copy the bundle to a folder with more room that you may write"
+    return (
+        "name another folder in OUT"
+        if is_for_reports
+        else "copy the bundle to a folder with more room that you may write"
+    )
 
 
 def unpack(packed, folder):
-    """Unpacks the bundle's programs into `folder` unless those very ones lie there. A rebuilt bundle replaces an older one's."""
+    """Unpacks the bundle's programs into `folder` unless the same ones are there; those of an older
+    bundle are replaced.
+    """
     if not packed.exists():
         if folder.exists():
             return
@@ -104,9 +124,15 @@ def unpack(packed, folder):
         shutil.rmtree(old, ignore_errors=True)
     try:
         with tarfile.open(packed) as tar:
-            tar.extractall(partial, filter="data") if hasattr(tarfile, "data_filter") else tar.extractall(partial)
+            (
+                tar.extractall(partial, filter="data")
+                if hasattr(tarfile, "data_filter")
+                else tar.extractall(partial)
+            )
     except tarfile.CompressionError as error:
-        raise Refused(f"this python3 cannot unpack {packed.name} ({error}): use one that can, or unpack it into {folder} yourself") from None
+        raise Refused(
+            f"this python3 cannot unpack {packed.name} ({error}): use one that can, or unpack it into {folder} yourself"
+        ) from None
     except (OSError, tarfile.TarError, EOFError) as error:
         raise Refused(f"{packed} cannot be unpacked ({error}): copy the bundle again") from None
     (partial / ".unpacked").write_text(digest)
@@ -114,7 +140,7 @@ def unpack(packed, folder):
 
 
 def link_torch(bundle, facts):
-    """Lays the symlink by which the programs find libtorch."""
+    """Creates the symlink by which the programs find libtorch."""
     link = bundle / ".libtorch"
     if facts.get("folder"):
         link.unlink(missing_ok=True)

@@ -1,4 +1,6 @@
-"""The command line of run.sh: stages in order, each under its limit, a line of summary each, and the archive after each."""
+"""The command line of run.sh: stages in order, each under its limit, a line of summary each, and
+the archive after each.
+"""
 
 import argparse
 import datetime
@@ -13,8 +15,9 @@ import traceback
 import archive
 import cifar10
 import machine
+from call import Call
 from jobs import Jobs
-from stages import STAGES, Call
+from stages import STAGES
 
 BUNDLE = pathlib.Path(__file__).resolve().parent.parent
 # Seconds of a whole call: of stages 0 to 3 alone, or of all.
@@ -22,11 +25,11 @@ FIRST_S, ALL_S = 240, 590
 
 
 class Stopped(BaseException):
-    """Somebody wants this to end: Ctrl-C, SIGTERM, a terminal that was closed."""
+    """The call was interrupted: Ctrl-C, SIGTERM, or a closed terminal."""
 
 
 def stop(number, _):
-    # The archive is still written; a second signal must not break into that.
+    # The archive is still to be written; a second signal must not interrupt that.
     for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     raise Stopped(number)
@@ -43,7 +46,9 @@ class Report:
         self.archived = True
 
     def say(self, line):
-        """Adds a line to the summary, prints it, and rewrites the archive. A full disk ends nothing."""
+        """Adds a line to the summary, prints it, and rewrites the archive. A full disk does not end
+        the call.
+        """
         self.lines.append(line)
         print(line, flush=True)
         try:
@@ -52,21 +57,35 @@ class Report:
             self.archived = True
         except OSError as error:
             self.archived = False
-            print(f"warning: the archive could not be written: {error}", file=sys.stderr, flush=True)
+            print(
+                f"warning: the archive could not be written: {error}", file=sys.stderr, flush=True
+            )
 
 
 def arguments():
     parser = argparse.ArgumentParser(
         prog="./run.sh",
-        description="Checks and measures Rectify on this machine's NVIDIA GPU, or tries without one what that would do (--dry). "
+        description="Checks and measures Rectify on this machine's NVIDIA GPU; --dry tries it without one. "
         "One archive is left in the folder $OUT (default: reports), rewritten after every stage.",
-        epilog="stages: " + ", ".join(f"{stage.number} {stage.title}" for stage in STAGES)
+        epilog="stages: "
+        + ", ".join(f"{stage.number} {stage.title}" for stage in STAGES)
         + ". `./run.sh cifar10 MINUTES` trains ViT-Tiny on CIFAR-10 with CRReLU and with GELU.",
     )
     known = [str(stage.number) for stage in STAGES]
-    parser.add_argument("--dry", action="store_true", help="as far as a machine without a GPU can; all stages where none is named")
-    parser.add_argument("--within", type=float, metavar="SECONDS", help=f"of the whole call (default: {FIRST_S} for stages 0 to 3, else {ALL_S})")
-    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"of {' '.join(known)}, or: cifar10 MINUTES")
+    parser.add_argument(
+        "--dry",
+        action="store_true",
+        help="as far as a machine without a GPU can; all stages where none is named",
+    )
+    parser.add_argument(
+        "--within",
+        type=float,
+        metavar="SECONDS",
+        help=f"of the whole call (default: {FIRST_S} for stages 0 to 3, else {ALL_S})",
+    )
+    parser.add_argument(
+        "stages", nargs="*", metavar="STAGE", help=f"of {' '.join(known)}, or: cifar10 MINUTES"
+    )
     found = parser.parse_args()
     if found.stages[:1] == ["cifar10"]:
         if len(found.stages) != 2 or not found.stages[1].isdigit() or int(found.stages[1]) == 0:
@@ -82,7 +101,9 @@ def arguments():
 
 def main():
     asked = arguments()
-    chosen = [stage for stage in STAGES if str(stage.number) in asked.stages] or (STAGES if not asked.stages else [])
+    chosen = [stage for stage in STAGES if str(stage.number) in asked.stages] or (
+        STAGES if not asked.stages else []
+    )
     reports = pathlib.Path(os.environ.get("OUT") or "reports").absolute()
     work = BUNDLE / "work"
     begun = time.monotonic()
@@ -105,18 +126,41 @@ def main():
     (work / "reports").mkdir(parents=True)
     numbers = "-".join(str(stage.number) for stage in chosen) or "cifar10"
     now = datetime.datetime.now(datetime.timezone.utc)
-    report = Report(work / "reports", reports / f"gpu-{now:%Y%m%dT%H%M%SZ}-{'dry-' if asked.dry else ''}{numbers}.tar.gz")
+    report = Report(
+        work / "reports",
+        reports / f"gpu-{now:%Y%m%dT%H%M%SZ}-{'dry-' if asked.dry else ''}{numbers}.tar.gz",
+    )
     if asked.dry:
-        report.say("DRY RUN on the CPU with tiny models and made results: no figure below says anything of a GPU")
-    report.say(f"commit {(BUNDLE / 'commit').read_text().strip()}, {now:%Y-%m-%d %H:%M} UTC: {machine.words(facts)}")
+        report.say(
+            "DRY RUN on the CPU with tiny models and made results: no figure below says anything of a GPU"
+        )
+    report.say(
+        f"commit {(BUNDLE / 'commit').read_text().strip()}, {now:%Y-%m-%d %H:%M} UTC: {machine.words(facts)}"
+    )
     if asked.stages[:1] == ["cifar10"]:
         minutes = int(asked.stages[1])
-        code = one("cifar10", minutes * 90, lambda call: cifar10.train(call, minutes), report, facts, asked.dry, begun + minutes * 90)
+        code = one(
+            "cifar10",
+            minutes * 90,
+            lambda call: cifar10.train(call, minutes),
+            report,
+            facts,
+            asked.dry,
+            begun + minutes * 90,
+        )
     else:
         seconds = asked.within or (FIRST_S if all(stage.number <= 3 for stage in chosen) else ALL_S)
         code = 0
         for stage in chosen:
-            failed = one(f"stage {stage.number}, {stage.title}", stage.limit_s, stage.work, report, facts, asked.dry, begun + seconds)
+            failed = one(
+                f"stage {stage.number}, {stage.title}",
+                stage.limit_s,
+                stage.work,
+                report,
+                facts,
+                asked.dry,
+                begun + seconds,
+            )
             code = failed if failed > 1 else max(code, failed)
             if failed > 1:
                 break
@@ -130,7 +174,9 @@ def main():
 
 
 def one(title, limit_s, work, report, facts, dry, end):
-    """Does one stage and says what came of it; 0 if it is fine, 1 if it failed, 128 and the signal if somebody stopped it."""
+    """Runs one stage and reports its result: 0 if it is fine, 1 if it failed, 128 plus the signal
+    that stopped it.
+    """
     begun = time.monotonic()
     deadline = min(end, begun + limit_s) if limit_s else end
     folder = report.folder / title.split(",")[0].replace(" ", "-")
@@ -142,8 +188,12 @@ def one(title, limit_s, work, report, facts, dry, end):
         fine, words = work(Call(BUNDLE, folder, scratch, jobs, facts, dry))
         state, code = ("ok", 0) if fine else ("FAILED", 1)
     except Stopped as signaled:
-        state, words, code = "STOPPED", signal.Signals(signaled.args[0]).name, 128 + signaled.args[0]
-    except Exception as error:  # a stage that breaks takes no other with it
+        state, words, code = (
+            "STOPPED",
+            signal.Signals(signaled.args[0]).name,
+            128 + signaled.args[0],
+        )
+    except Exception as error:  # the other stages still run
         state, words = "BROKEN", f"{type(error).__name__}: {error}"
         print(traceback.format_exc(), file=sys.stderr)
     jobs.end_all()

@@ -1,4 +1,6 @@
-"""Compares the losses of two runs step by step. They may part by rounding, which training makes larger."""
+"""Compares the losses of two runs step by step. They may part by rounding, which training makes
+larger.
+"""
 
 import json
 
@@ -10,7 +12,9 @@ ON_ONE_DEVICE = (1e-6, 1e-3)
 def losses(run):
     """The loss of each step that a run's folder recorded."""
     metrics = run / "metrics.jsonl"
-    records = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
+    records = (
+        [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
+    )
     return {record["step"]: record["loss"] for record in records if record["kind"] == "step"}
 
 

@@ -1,4 +1,6 @@
-"""Says in one line of JSON what this python3 and its torch are; with `--copy` also how fast the GPU copies its own memory."""
+"""Says in one line of JSON what this python3 and its torch are; with `--copy` also how fast the GPU
+copies its own memory.
+"""
 
 import importlib.metadata
 import json
@@ -16,22 +18,36 @@ def version_of(package):
 
 
 def describe():
-    facts = {"python": sys.version.split()[0], "executable": sys.executable, "timm": version_of("timm"), "triton": version_of("triton")}
+    facts = {
+        "python": sys.version.split()[0],
+        "executable": sys.executable,
+        "timm": version_of("timm"),
+        "triton": version_of("triton"),
+    }
     try:
         import torch
     except Exception as error:  # a broken installation may raise anything
         return {**facts, "torch": None, "error": f"{type(error).__name__}: {error}"}
-    facts |= {"torch": torch.__version__, "cuda": torch.version.cuda, "folder": torch.__path__[0], "gpus": []}
+    facts |= {
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "folder": torch.__path__[0],
+        "gpus": [],
+    }
     try:
         torch.cuda.init()
         facts["cudnn"] = torch.backends.cudnn.version()
         facts["nccl"] = ".".join(map(str, torch.cuda.nccl.version()))
         for index in range(torch.cuda.device_count()):
             about = torch.cuda.get_device_properties(index)
-            facts["gpus"].append({
-                "name": about.name, "architecture": 10 * about.major + about.minor,
-                "memory_mib": about.total_memory // 2**20, "multiprocessors": about.multi_processor_count,
-            })
+            facts["gpus"].append(
+                {
+                    "name": about.name,
+                    "architecture": 10 * about.major + about.minor,
+                    "memory_mib": about.total_memory // 2**20,
+                    "multiprocessors": about.multi_processor_count,
+                }
+            )
         # A wheel without machine code for this GPU says so at its first kernel.
         if (torch.ones(8, device="cuda") * 2).sum().item() != 16:
             facts["error"] = "a sum on the GPU is wrong"

@@ -1,4 +1,6 @@
-"""What the programs' outputs say, as numbers and as words for a line of the summary. Pure functions of text."""
+"""Parses the output of programs into numbers and into words for the summary. Pure functions of
+text.
+"""
 
 import collections
 import csv
@@ -41,9 +43,13 @@ def listed_tests(text):
 
 
 def sanitizer(text):
-    """Whether compute-sanitizer found nothing. None where it could not look, for the reason in words."""
+    """Whether compute-sanitizer found nothing; None if it could not run, with the reason."""
     found = re.search(r"^=+ (?:ERROR|RACECHECK) SUMMARY: (.*)$", text, re.M)
-    refused = re.search(r"^=+ (?:Error|Internal error|Warning): (.*(?:not supported|not initialized|nable).*)$", text, re.M | re.I)
+    refused = re.search(
+        r"^=+ (?:Error|Internal error|Warning): (.*(?:not supported|not initialized|nable).*)$",
+        text,
+        re.M | re.I,
+    )
     if refused:
         return None, f"cannot work here: {refused[1].strip()}"
     if not found:
@@ -53,7 +59,7 @@ def sanitizer(text):
 
 
 def speeds(lines):
-    """Words for each figure of bench/step.py."""
+    """One phrase per figure of bench/step.py."""
     words = []
     for line in lines:
         if line.get("bench") != "step":
@@ -62,7 +68,9 @@ def speeds(lines):
         if "left_out" in line:
             words.append(f"{name}: none ({line['left_out']})")
         elif "ratio" in line:
-            words.append(f"{name}: {line['ours']:.0f} to {line['theirs']:.0f} images/s, ratio {line['ratio']:.3f}")
+            words.append(
+                f"{name}: {line['ours']:.0f} to {line['theirs']:.0f} images/s, ratio {line['ratio']:.3f}"
+            )
         else:
             graph = {None: "", "yes": ", graph"}.get(line.get("cuda_graph"), ", NO GRAPH")
             words.append(f"{line['case']}: {line['ours']:.0f} images/s{graph}")
@@ -84,35 +92,61 @@ def attention(lines):
             + (f", WRONG ({'; '.join(wrong)})" if wrong else "")
             + (f", refused {', '.join(refused)}" if refused else "")
         )
-    return bool(lines) and not any(case.get("ok") is False for case in lines), "; ".join(words) or "no case"
+    return (
+        bool(lines) and not any(case.get("ok") is False for case in lines),
+        "; ".join(words) or "no case",
+    )
 
 
 def training_speed(records, batch):
-    """Images a second of a training over the later two thirds of its records, by when they were made; None for too few.
+    """Images/s over the later two thirds of a training's records, from their timestamps; None if
+    there are too few.
 
-    A record waits for the step's loss, so that the time between two of them is the device's as well as the host's.
+    A record waits for the step's loss, so that the time between two of them is the device's as well
+    as the host's.
     """
-    steps = [(record["step"], record["timestamp_seconds"]) for record in records if record.get("kind") == "step"]
+    steps = [
+        (record["step"], record["timestamp_seconds"])
+        for record in records
+        if record.get("kind") == "step"
+    ]
     steps = steps[len(steps) // 3 :]
     if len(steps) < 2 or steps[-1][1] <= steps[0][1]:
         return None
     return batch * (steps[-1][0] - steps[0][0]) / (steps[-1][1] - steps[0][1])
 
 
-# --- Kernels -------------------------------------------------------------------------------------------------------------
+# --- Kernels ---------------------------------------------------------------------------
 
 
-# Of one start of a kernel. `local` is its local memory in bytes a thread, in which spilled registers lie; None is not known.
+# One launch of a kernel. `local`: bytes of local memory a thread, where spilled registers lie.
+# None: unknown.
 Kernel = collections.namedtuple("Kernel", "name microseconds megabytes registers local")
 
 # ncu's metrics: what is asked for, in this order.
-METRICS = ("gpu__time_duration.sum", "dram__bytes_read.sum", "dram__bytes_write.sum", "launch__registers_per_thread")
-NANOSECONDS = {"nsecond": 1, "ns": 1, "usecond": 1e3, "us": 1e3, "msecond": 1e6, "ms": 1e6, "second": 1e9, "s": 1e9}
+METRICS = (
+    "gpu__time_duration.sum",
+    "dram__bytes_read.sum",
+    "dram__bytes_write.sum",
+    "launch__registers_per_thread",
+)
+NANOSECONDS = {
+    "nsecond": 1,
+    "ns": 1,
+    "usecond": 1e3,
+    "us": 1e3,
+    "msecond": 1e6,
+    "ms": 1e6,
+    "second": 1e9,
+    "s": 1e9,
+}
 BYTES = {"byte": 1, "Kbyte": 1e3, "Mbyte": 1e6, "Gbyte": 1e9}
 
 
 def kernels_of_ncu(text):
-    """The kernels of ncu's CSV in the order of their start, from either of its layouts: a row a metric, or a row a kernel."""
+    """The kernels of ncu's CSV in launch order, from either layout: one row per metric, or one row
+    per kernel.
+    """
     begin = re.search(r'^"ID",', text, re.M)
     if not begin:
         return []
@@ -125,7 +159,9 @@ def kernels_of_ncu(text):
     else:
         units = rows[0] if rows else {}  # the row below the header
         for row in rows[1:]:
-            values = {metric: scaled(row[metric], units[metric]) for metric in METRICS if row.get(metric)}
+            values = {
+                metric: scaled(row[metric], units[metric]) for metric in METRICS if row.get(metric)
+            }
             found[row["ID"]] = {"name": row["Kernel Name"], **values}
     time, read, write, registers = METRICS
     return [
@@ -165,25 +201,33 @@ def kernels_of_trace(text):
 
 
 def last_step(kernels, steps):
-    """The kernels from one occurrence to the next of one that runs once in each of `steps` steps: of a whole step, then.
+    """The kernels of one whole step: those between the last two launches of a kernel that runs once
+    in each of `steps` steps.
 
-    Two occurrences are of the last two steps; the kernels between them are the end of one and the beginning of the other.
+    They are the end of the last step but one and the beginning of the last.
     """
     places = collections.defaultdict(list)
     for place, kernel in enumerate(kernels):
         places[kernel.name].append(place)
-    # Kernels that are started once a step: their last distance, as most of them have it.
-    distances = collections.Counter(found[-1] - found[-2] for found in places.values() if len(found) == steps)
+    # The distance that most of the kernels launched once a step agree on.
+    distances = collections.Counter(
+        found[-1] - found[-2] for found in places.values() if len(found) == steps
+    )
     if not distances:
         return []
     distance = distances.most_common(1)[0][0]
-    last = max(found[-1] for found in places.values() if len(found) == steps and found[-1] - found[-2] == distance)
+    last = max(
+        found[-1]
+        for found in places.values()
+        if len(found) == steps and found[-1] - found[-2] == distance
+    )
     return kernels[last - distance : last]
 
 
 def short(name):
     """A kernel's name without its namespace, arguments and most of its template's."""
-    name = re.sub(r"^(void|static|__global__) ", "", name).split("(")[0] if not name.startswith("(") else name
+    name = re.sub(r"^(void|static|__global__) ", "", name).replace("(anonymous namespace)::", "")
+    name = name.split("(")[0]
     head, _, inner = name.partition("<")
     head = head.split("::")[-1]
     inner = re.sub(r"\b\w+::", "", inner)
@@ -191,36 +235,48 @@ def short(name):
 
 
 def kernel_table(kernels, copy_bytes_per_second=None):
-    """A table of kernels by name, the dearest first: how often, microseconds in all, share, bandwidth, registers, local memory."""
+    """A table of kernels by name, the slowest first: launches, time, share, bandwidth, registers,
+    local memory.
+    """
     groups = collections.defaultdict(list)
     for kernel in kernels:
         groups[short(kernel.name)].append(kernel)
     total = sum(kernel.microseconds for kernel in kernels)
-    rows = [f"{'us':>10} {'share':>6} {'times':>6} {'us each':>8} {'GB/s':>6} {'of copy':>8} {'regs':>5} {'local':>6}  kernel"]
-    for name, group in sorted(groups.items(), key=lambda pair: -sum(kernel.microseconds for kernel in pair[1])):
-        time = sum(kernel.microseconds for kernel in group)
+    row = "{:>10} {:>7} {:>6} {:>8} {:>6} {:>8} {:>5} {:>6}  {}"
+    rows = [
+        row.format("us", "share", "times", "us each", "GB/s", "of copy", "regs", "local", "kernel")
+    ]
+    time_of = lambda group: sum(kernel.microseconds for kernel in group)
+    known = lambda values: [value for value in values if value is not None]
+    for name, group in sorted(groups.items(), key=lambda pair: -time_of(pair[1])):
+        time, moved = time_of(group), known(kernel.megabytes for kernel in group)
         rate = share = ""
-        if time > 0 and all(kernel.megabytes is not None for kernel in group):
-            bandwidth = 1e12 * sum(kernel.megabytes for kernel in group) / time  # bytes a second
+        if time > 0 and len(moved) == len(group):
+            bandwidth = 1e12 * sum(moved) / time  # bytes a second
             rate = f"{bandwidth / 1e9:.0f}"
-            share = f"{100 * bandwidth / copy_bytes_per_second:.0f} %" if copy_bytes_per_second else ""
-        largest = lambda of: max((of(kernel) for kernel in group if of(kernel) is not None), default="")
-        registers, local = largest(lambda kernel: kernel.registers), largest(lambda kernel: kernel.local)
+            if copy_bytes_per_second:
+                share = f"{100 * bandwidth / copy_bytes_per_second:.0f} %"
+        registers = max(known(kernel.registers for kernel in group), default="")
+        local = max(known(kernel.local for kernel in group), default="")
+        each, part = f"{time / len(group):.2f}", f"{100 * time / total:.1f}%"
         rows.append(
-            f"{time:10.1f} {100 * time / total:5.1f}% {len(group):6} {time / len(group):8.2f} {rate:>6} {share:>8} "
-            f"{registers:>5} {local:>6}  {name}"
+            row.format(f"{time:.1f}", part, len(group), each, rate, share, registers, local, name)
         )
     return "\n".join(rows) + "\n"
 
 
 def kernel_words(kernels):
-    """A step's kernels in one line, and its dearest three."""
+    """A step's kernels in one line, with the slowest three."""
     total = sum(kernel.microseconds for kernel in kernels)
     small = [kernel for kernel in kernels if kernel.microseconds < 5]
     groups = collections.Counter()
     for kernel in kernels:
         groups[short(kernel.name).partition("<")[0]] += kernel.microseconds
-    dearest = ", ".join(f"{name} {100 * time / total:.0f} %" for name, time in groups.most_common(3))
+    slowest = ", ".join(
+        f"{name} {100 * time / total:.0f} %" for name, time in groups.most_common(3)
+    )
+    short_ms = sum(kernel.microseconds for kernel in small) / 1e3
     return (
-        f"{len(kernels)} kernels in {total / 1e3:.2f} ms, {len(small)} of them under 5 us ({sum(k.microseconds for k in small) / 1e3:.2f} ms); {dearest}"
+        f"{len(kernels)} kernels in {total / 1e3:.2f} ms, "
+        f"{len(small)} of them under 5 us ({short_ms:.2f} ms); {slowest}"
     )

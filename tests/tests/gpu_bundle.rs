@@ -1,4 +1,4 @@
-//! The bundle for machines with a GPU, tried without one: its stages' command lines, results, limits and archive.
+//! The GPU bundle, tried without a GPU: its stages' command lines, results, limits and archive.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -17,7 +17,7 @@ struct Bundle {
     folder: tempfile::TempDir,
 }
 
-/// What stands for the tests of kernels and of NCCL: their programs are not built with this one.
+/// Stands in for the test programs of kernels and NCCL, which are not built with this one.
 const PROGRAM_OF_TESTS: &str = "#!/bin/sh
 case \"$*\" in
   '--test-threads 1' | 'norm:: --test-threads 1')
@@ -98,7 +98,7 @@ fn every_stage_runs_as_far_as_a_machine_without_a_gpu_can() {
     let (across, graph) = (format!("CPU to GPU: {alike}"), format!("eager to graph: {alike}"));
     says(3, &["fused: 1 passed", "nccl: 1 listed", &across, &graph, "racecheck: 0 hazards", "memcheck: 0 errors"]);
     let cases = ["deit_small-bf16-cuda: ", "vit_tiny-bf16-cuda: ", "swin_tiny-bf16-cuda: ", "-gelu-cudnn-nograph: "];
-    // Until the config has the key, cases that set it are left out.
+    // Cases that set `train.attention` are left out until the config has that key.
     let has_attention =
         fs::read_to_string(repository().join("docs/config.md")).expect("keys").contains("| `attention` |");
     if has_attention {
@@ -108,7 +108,7 @@ fn every_stage_runs_as_far_as_a_machine_without_a_gpu_can() {
     }
     says(5, &["by CUPTI: 12 kernels in 0.58 ms", "by ncu: 12 kernels in 0.58 ms"]);
     says(6, &["loader: ", "erasing: ", "plain: "]);
-    // Where python3 has no timm, which is usual here, the peers are left out; elsewhere there are ratios.
+    // A python3 without timm leaves the peers out, any other has ratios.
     says(7, &["deit_small-bf16-cuda-gelu against eager: ", "deit_small-bf16-cuda against compile: "]);
     assert!(summary.starts_with("DRY RUN"), "{summary}");
     for report in
@@ -128,7 +128,7 @@ fn cifar10_is_trained_with_both_activations() {
     let images = bundle.path("images");
     copy_of_digits(&images, 6);
     fs::rename(images.join("val"), images.join("test")).expect("a folder"); // as the recipe calls it
-    // Python looks into a tar for how it is packed.
+    // Python's tarfile detects the compression itself.
     let packed =
         Command::new("tar").arg("-cf").arg(bundle.path("cifar10.tar.xz")).arg("-C").arg(&images).arg(".").status();
     assert!(packed.expect("tar").success());
@@ -178,10 +178,18 @@ fn what_cannot_work_is_refused_with_what_to_do() {
 /// The words by which stage 1 knows that a step was captured are the trainer's.
 #[test]
 fn the_trainer_says_what_stage_1_looks_for() {
-    let stages = fs::read_to_string(repository().join("scripts/gpu/stages.py")).expect("the stages");
+    let stages = fs::read_to_string(repository().join("scripts/gpu/checks.py")).expect("the stages");
     let words = stages.split("CAPTURED = \"").nth(1).and_then(|rest| rest.split('"').next()).expect("words");
     let trainer = fs::read_to_string(repository().join("trainer/src/replay.rs")).expect("the trainer's source");
     assert!(trainer.contains(words), "trainer/src/replay.rs does not say {words:?}");
+}
+
+#[test]
+fn the_library_that_times_kernels_compiles() {
+    let mut compiler = Job::new(Path::new("cc"), &repository());
+    compiler.arguments(["-fsyntax-only", "-Wall", "-Wextra", "-Werror"]);
+    compiler.arguments(["-I", ".libtorch/../nvidia/cu13/include", "-I", ".cuda-build/nvidia/cu13/include"]);
+    compiler.argument("scripts/gpu/kernel_times.c").run().code(0);
 }
 
 #[test]
