@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts everything of the bundle that is not a program into the folder that is named: assemble.sh FOLDER.
+# Puts everything of the bundle that is not a program into a folder: assemble.sh FOLDER.
 set -eu -o pipefail
 shopt -s extglob
 bundle=$(realpath -m "$1")

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes target/gpu-bundle: what a machine with an NVIDIA GPU and torch 2.11 in its python3 needs to check and measure Rectify there.
-# Called by `make gpu-bundle [CIFAR=cifar10.tar.xz]`: CIFAR-10 as JPEGs in train/CLASS/ and val/CLASS/ (or test/), for `run.sh cifar10`.
+# Makes target/gpu-bundle, which checks and measures Rectify on a machine with an NVIDIA GPU and torch
+# 2.11 in its python3. `make gpu-bundle [CIFAR=cifar10.tar.xz]` calls it; CIFAR names a tar of CIFAR-10
+# as JPEGs in train/CLASS/ and test/CLASS/, for `run.sh cifar10`.
 set -eu -o pipefail
 cd "$(dirname "$0")/../.."
 
@@ -8,8 +9,9 @@ bundle=target/gpu-bundle
 cifar=${1:-}
 [ -z "$cifar" ] || [ -f "$cifar" ] || { echo "error: there is no $cifar; CIFAR names a tar of CIFAR-10 as JPEG folders" >&2; exit 1; }
 
-# All goes without MPI, which the machine may not have, into a target folder of its own: what `make build` made stays as it is. The
-# whole workspace is named, as libraries of others would else be built once more for each part.
+# Built without MPI, which the machine may not have, in a target folder of its own, so that
+# target/release keeps what `make build` made. Naming the whole workspace keeps the features of
+# dependencies the same in each command, so that none is built twice.
 export CARGO_TARGET_DIR=target/gpu-build
 release=$CARGO_TARGET_DIR/release
 without_mpi=(--release --locked --workspace --no-default-features --features trainer/nccl,dataloader/remote,eafo/tool)
