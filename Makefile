@@ -58,7 +58,7 @@ bench-allreduce: build ## Compare two ranks with DistributedDataParallel over gl
 bench-link: build ## Measure how much communication two ranks on a slow link hide; needs root (ARGS="--cases … --rounds …")
 	bench/link.py $(ARGS)
 
-gpu-bundle: setup ## Make target/gpu-bundle, which checks and measures Rectify on a machine with a GPU (CIFAR=cifar10.tar.xz)
+gpu-bundle: setup ## Make target/gpu-bundle, which checks and measures Rectify on a machine with a GPU; `make build` stays as it is (CIFAR=cifar10.tar.xz)
 	scripts/gpu/bundle.sh $(CIFAR)
 
 clean: ## Remove what was built (libtorch stays in the cache, runs and data where they are)

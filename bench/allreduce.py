@@ -60,7 +60,7 @@ def compare(name, arguments, python):
             "ceiling": Both(*(step.Side(one, 1, folder / f"alone{rank}.err") for rank in range(2))),
             "ddp-gloo": Ranks(step.Side(step.command_of("ddp-gloo", case, arguments, folder, python), 1, folder / "ddp.err")),
         }
-        return step.take_turns(name, "allreduce", sides, arguments)
+        step.take_turns(name, "allreduce", sides, arguments)
 
 
 def main():
@@ -71,7 +71,7 @@ def main():
     print(f"2 ranks of 1 thread, {arguments.rounds} rounds of {arguments.steps} steps; peers: {', '.join(step.PACKAGES[:2])}")
     print(f"load before: {os.getloadavg()[0]:.1f} (figures of a busy machine are for guidance only)")
     for name in arguments.cases:
-        step.write(compare(name, arguments, python), arguments.results)
+        compare(name, arguments, python)
 
 
 if __name__ == "__main__":

@@ -2,36 +2,48 @@
 """Rectify's training step against PyTorch's: images/s of whole steps, in turn.
 
 Every side trains the same model with CRReLU (case `*-gelu`: GELU on both sides) on the same shape of noise: forward, cross-entropy, backward,
-AdamW. Peers (step_peer.py): timm's model run eagerly and by torch.compile, in bf16 under autocast. All sides are processes that
-stay alive: in each round each of them takes its steps, one side after the other, while the rest wait for their next line.
-A ratio is the median over rounds of ours over theirs in the same round, so a load that comes and goes meets both.
+AdamW. Peers (step_peer.py): timm's model run eagerly and by torch.compile, in bf16 under autocast. A side is a process that stays alive:
+ours and one peer at a time take their steps in rounds; the side that has no turn waits for its next line. A side warms up while all
+others wait: nothing disturbs the measurements by which torch.compile chooses kernels. A ratio is the median over rounds of ours over theirs
+in the same round, so a load that comes and goes meets both. Figures are written as soon as a peer is done; a side that fails or takes
+longer than `--limit` for an answer is left out, with the reason.
 
 Peers come from PyPI into an environment outside the checkout (`RECTIFY_STEP_PEERS`, default ~/.cache/rectify/peers).
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
+import queue
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HERE = pathlib.Path(__file__).resolve().parent
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "rectify"
 PEERS = ["eager", "compile"]
 PACKAGES = ["torch==2.11.0", "timm==1.0.31", "setuptools"]
+# Seconds within which a side has to answer.
+LIMIT_S = 600
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
+    """What is trained. Peers do not read `cuda_graph` and `attention`, keys of our [train]."""
+
     model: str
     batch: int
     precision: str
     activation: str = "crrelu"
+    cuda_graph: bool = True
+    attention: str | None = None
 
 
 CASES = {
@@ -47,12 +59,24 @@ CASES = {
 
 
 # On a GPU (--device cuda), of one rank.
+DEIT = Case("deit_small_patch16_224", 256, "bf16", "gelu")
 GPU_CASES = {
     "vit_tiny-bf16-cuda": Case("vit_tiny_patch16_224", 256, "bf16"),
     "vit_tiny-bf16-cuda-gelu": Case("vit_tiny_patch16_224", 256, "bf16", "gelu"),
-    "deit_small-bf16-cuda": Case("deit_small_patch16_224", 256, "bf16"),
+    "deit_small-bf16-cuda": dataclasses.replace(DEIT, activation="crrelu"),
+    "deit_small-bf16-cuda-gelu": DEIT,
     "swin_tiny-bf16-cuda": Case("swin_tiny_patch4_window7_224", 256, "bf16"),
+    "deit_small-fp32-cuda-gelu": dataclasses.replace(DEIT, precision="f32"),
+    # Ours alone: the other attention, and the same without a graph.
+    "deit_small-bf16-cuda-gelu-flash": dataclasses.replace(DEIT, attention="flash"),
+    "deit_small-bf16-cuda-gelu-cudnn": dataclasses.replace(DEIT, attention="cudnn"),
+    "deit_small-bf16-cuda-gelu-flash-nograph": dataclasses.replace(DEIT, attention="flash", cuda_graph=False),
+    "deit_small-bf16-cuda-gelu-cudnn-nograph": dataclasses.replace(DEIT, attention="cudnn", cuda_graph=False),
 }
+ALL_CASES = {**CASES, **GPU_CASES}
+# The model of --tiny: keys of our config, which are timm's arguments too except for `image_size`.
+TINY_MODEL, TINY_BATCH = "vit_tiny_patch16_224", 4
+TINY = {"image_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
 
 
 class LeftOut(Exception):
@@ -71,19 +95,33 @@ def python_of_peers():
 
 
 class Side:
-    """A process that measures a round for every line it is given, and answers with a line of JSON."""
+    """A process that answers each line with a measured round, as JSON. It starts at its first round."""
 
-    def __init__(self, command, threads, errors):
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"}
-        self.errors = errors
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors.open("w")}
-        self.process = subprocess.Popen(command, text=True, env=environment, **pipes)
+    def __init__(self, command, threads, errors, limit_s=LIMIT_S):
+        self.command, self.threads, self.errors, self.limit_s = command, threads, errors, limit_s
+        self.process, self.answers = None, queue.Queue()
+
+    def start(self):
+        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads), "PYTHONWARNINGS": "ignore"}
+        with self.errors.open("w") as errors:
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
+            # A group of its own: torch.compile has processes that must end with it.
+            self.process = subprocess.Popen(self.command, text=True, env=environment, start_new_session=True, **pipes)
+        threading.Thread(target=self.listen, args=[self.process.stdout], daemon=True).start()
+
+    def listen(self, lines):
+        with lines:
+            for line in lines:
+                self.answers.put(line)
+        self.answers.put("")
 
     def measure(self):
         self.ask()
         return self.answer()
 
     def ask(self):
+        if self.process is None:
+            self.start()
         try:
             self.process.stdin.write("\n")
             self.process.stdin.flush()
@@ -91,92 +129,151 @@ class Side:
             pass  # the answer will be missing
 
     def answer(self):
-        said = self.process.stdout.readline()
-        if not said.strip():
-            self.process.wait()
-            words = self.errors.read_text().strip().splitlines() or [f"ended with {self.process.returncode}"]
-            raise LeftOut(words[-1][:200])
-        return json.loads(said)
+        try:
+            said = self.answers.get(timeout=self.limit_s)
+        except queue.Empty:
+            self.kill()
+            raise LeftOut(f"no answer within {self.limit_s:.0f} s") from None
+        try:
+            return json.loads(said)
+        except ValueError:
+            self.kill()
+            words = self.errors.read_text().strip().splitlines() or [said.strip() or f"ended with {self.process.returncode}"]
+            raise LeftOut(words[-1][:200]) from None
 
     def end(self):
+        if self.process is None:
+            return
         try:
             self.process.stdin.close()
             self.process.wait(60)
         except (BrokenPipeError, subprocess.TimeoutExpired):
-            self.process.kill()
+            pass
+        self.kill()
+
+    def kill(self):
+        """Ends the process at once, with those that it started."""
+        if self.process is None:
+            return
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
 
 
 def command_of(who, case, arguments, folder, python):
     words, device = ["--steps", str(arguments.steps)], getattr(arguments, "device", "cpu")
+    tiny = getattr(arguments, "tiny", False)
+    if tiny:
+        case = dataclasses.replace(case, model=TINY_MODEL, batch=TINY_BATCH)
     if who == "ours":
         config = folder / "case.toml"
+        shape = "".join(f"{key} = {value}\n" for key, value in TINY.items()) if tiny else ""
+        attention = f'attention = "{case.attention}"\n' if case.attention else ""
         config.write_text(
-            f'name = "bench"\n[data]\npath = "none"\n[model]\nname = "{case.model}"\nactivation = "{case.activation}"\n'
+            f'name = "bench"\n[data]\npath = "none"\n[model]\nname = "{case.model}"\nactivation = "{case.activation}"\n{shape}'
             f'[train]\nbatch_size = {case.batch}\nprecision = "{case.precision}"\nthreads = {arguments.threads}\ndevice = "{device}"\n'
-            f'cuda_graph = {"true" if device == "cuda" else "false"}\n'
+            f'cuda_graph = {"true" if case.cuda_graph and (tiny or device == "cuda") else "false"}\n{attention}'
             "[loss]\nsmoothing = 0.0\n"
         )
         return [str(arguments.program), "bench", str(config), "--each-line", *words]
     what = ["--model", case.model, "--batch", str(case.batch), "--precision", case.precision, "--activation", case.activation]
-    return [python, str(HERE / "step_peer.py"), who, "--device", device, *what, "--threads", str(arguments.threads), *words]
+    small = ["--shape", json.dumps(TINY)] if tiny else []
+    return [python, str(HERE / "step_peer.py"), who, "--device", device, *what, *small, "--threads", str(arguments.threads), *words]
 
 
 def compare(name, arguments, python):
-    case = {**CASES, **GPU_CASES}[name]
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
+        command = lambda who: command_of(who, ALL_CASES[name], arguments, folder, python)
         sides = {
-            who: Side(command_of(who, case, arguments, folder, python), arguments.threads, folder / f"{who}.err")
-            for who in ["ours", *arguments.peers]
+            who: Side(command(who), arguments.threads, folder / f"{who}.err", arguments.limit) for who in ["ours", *arguments.peers]
         }
-        return take_turns(name, "step", sides, arguments)
+        take_turns(name, "step", sides, arguments)
 
 
 def take_turns(name, bench, sides, arguments):
-    """Rounds of every side in turn; prints a table and returns the lines of the results."""
-    figures, lost = {}, {}
-    # The first round of each is for warming up.
-    for turn in range(arguments.rounds + 1):
-        for who, side in sides.items():
-            if who in lost:
-                continue
-            try:
-                found = side.measure()
-            except LeftOut as error:
-                lost[who] = error
-                continue
-            if turn:
-                figures.setdefault(who, []).append(found)
+    """Rounds of the first side, ours, with each of the others in turn, or alone if there are none.
+
+    Prints a table, and writes a line of the results for each peer as soon as it has a figure.
+    """
+    print(f"\n{name:40}{'images/s':>10}{'ours is':>10}{'peak MiB':>10}{'faults a step':>15}", flush=True)
+    ours, *peers = sides
+    try:
+        sides[ours].measure()  # to warm up
+        for peer in peers:
+            take_turns_with(peer, name, bench, sides, arguments)
+            sides[peer].end()
+        if not peers:
+            rounds = [sides[ours].measure() for _ in range(arguments.rounds)]
+            figure(name, bench, rounds, arguments)
+    except LeftOut as why:
+        leave_out(name, bench, None, why, arguments)
+    except BaseException:  # such as Ctrl-C: do not wait for a round to end
+        for side in sides.values():
+            getattr(side, "kill", side.end)()
+        raise
     for side in sides.values():
         side.end()
-    return table(name, bench, figures, lost, arguments)
 
 
-def table(name, bench, figures, lost, arguments):
-    print(f"\n{name:20}{'images/s':>10}{'ours is':>10}{'peak MiB':>10}{'faults a step':>15}")
-    for who, why in lost.items():
-        print(f"  {who:18}  left out: {why}")
-    if "ours" in lost:
-        return []
+def take_turns_with(peer, name, bench, sides, arguments):
+    """Rounds of ours and of a peer. A peer that fails is left out; ours raises LeftOut."""
+    ours, both = next(iter(sides)), []
+    try:
+        sides[peer].measure()  # to warm up
+    except LeftOut as why:
+        return leave_out(name, bench, peer, why, arguments)
+    for _ in range(arguments.rounds):
+        first = sides[ours].measure()
+        try:
+            both.append((first, sides[peer].measure()))
+        except LeftOut as why:
+            return leave_out(name, bench, peer, why, arguments)
+    figure(name, bench, [first for first, _ in both], arguments, peer, [second for _, second in both])
+
+
+def leave_out(name, bench, peer, why, arguments):
+    """Says why a peer, or ours (None) and with it the whole case, has no figure."""
+    print(f"  {peer or 'ours':38}  left out: {why}", flush=True)
+    line = {"bench": bench, "case": name, "peer": peer, "left_out": str(why)}
+    write([{key: value for key, value in line.items() if value is not None}], arguments.results)
+
+
+def figure(name, bench, ours, arguments, peer=None, theirs=()):
+    """Prints what rounds of ours and of a peer came to, or of ours alone, and writes it."""
     median = lambda rounds, key: statistics.median(found[key] for found in rounds)
-    lines = []
-    for who, rounds in figures.items():
-        if who in lost:
-            continue
-        ratio = statistics.median(a["images_per_second"] / b["images_per_second"] for a, b in zip(figures["ours"], rounds))
-        rate, shown = median(rounds, "images_per_second"), "" if who == "ours" else f"{ratio:.2f} x"
-        print(f"  {who:18}{rate:10.2f}{shown:>10}{median(rounds, 'peak_memory_mib'):10.0f}{median(rounds, 'page_faults_per_step'):15.0f}")
-        if who != "ours":
-            lines.append({
-                "bench": bench, "case": name, "peer": who, "ours": round(median(figures["ours"], "images_per_second"), 2),
-                "theirs": round(rate, 2), "ratio": round(ratio, 3), "unit": "images/s", "rounds": arguments.rounds,
-            })
-    last = figures["ours"][-1]
-    phases = ", ".join(f"{key} {1e3 * value:.0f}" for key, value in last["phases"].items() if value > 1e-4)
-    print(f"  of ours: {100 * median(figures['ours'], 'mfu'):.0f} % of its matrix products alone ({last['product_flops_per_second'] / 1e9:.0f} GFLOP/s); ms a step: {phases}", flush=True)
-    if isinstance(graph := last.get("cuda_graph"), dict):
-        print(f"  of ours: no CUDA graph, since {graph['no']}", flush=True)
-    return lines
+    show = lambda who, rounds, ratio: print(
+        f"  {who:38}{median(rounds, 'images_per_second'):10.2f}{ratio:>10}{rounds[-1]['peak_memory_mib'] or 0:10.0f}"
+        f"{median(rounds, 'page_faults_per_step'):15.0f}", flush=True,
+    )
+    show("ours", ours, "")
+    last = ours[-1]
+    graph = {"cuda_graph": state_of(last["cuda_graph"])} if "cuda_graph" in last else {}
+    rate = round(median(ours, "images_per_second"), 2)
+    line = {"bench": bench, "case": name, "ours": rate, "unit": "images/s", "rounds": len(ours), **graph}
+    if peer:
+        ratio = statistics.median(a["images_per_second"] / b["images_per_second"] for a, b in zip(ours, theirs))
+        show(peer, theirs, f"{ratio:.3f}")
+        line |= {"peer": peer, "theirs": round(median(theirs, "images_per_second"), 2), "ratio": round(ratio, 3)}
+    phases = ", ".join(f"{key} {1e3 * value:.1f}" for key, value in last["phases"].items() if value > 1e-4)
+    print(
+        f"  of ours: {100 * median(ours, 'mfu'):.0f} % of its matrix products alone ({last['product_flops_per_second'] / 1e9:.0f} GFLOP/s); "
+        f"ms a step: {phases}", flush=True,
+    )
+    if graph and graph["cuda_graph"] != "yes":
+        print(f"  of ours: CUDA graph: {graph['cuda_graph']}", flush=True)
+    write([line], arguments.results)
+
+
+def state_of(graph):
+    """A report's `cuda_graph` in words: it is "yes", {"part": why} or {"no": why}."""
+    if isinstance(graph, str):
+        return graph
+    return "; ".join(f"{how}, since {why}" for how, why in graph.items())
 
 
 def write(lines, results):
@@ -199,9 +296,9 @@ def options(description, cases, bench, steps=4, parents=()):
     return parser
 
 
-def names(known):
+def names(known, or_none=False):
     def split(text):
-        chosen = text.split(",")
+        chosen = [] if or_none and text == "none" else text.split(",")
         for name in chosen:
             if name not in known:
                 raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(known)}")
@@ -212,18 +309,23 @@ def names(known):
 
 def main():
     device = argparse.ArgumentParser(add_help=False)
-    device.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda has cases of its own, with torch.compile in its mode max-autotune")
-    cases = GPU_CASES if device.parse_known_args()[0].device == "cuda" else CASES
-    parser = options(__doc__, cases, "step", parents=[device])
+    device.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda has torch.compile in its mode max-autotune")
+    usual = GPU_CASES if device.parse_known_args()[0].device == "cuda" else CASES
+    parser = options(__doc__, ALL_CASES, "step", parents=[device])
+    parser.set_defaults(cases=[name for name, case in usual.items() if case.cuda_graph and not case.attention])
     parser.add_argument("--python", help="the interpreter of the peers, where they are installed already")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--peers", type=names(PEERS), default=PEERS, help=f"of {', '.join(PEERS)}")
+    parser.add_argument("--peers", type=names(PEERS, or_none=True), default=PEERS, help=f"of {', '.join(PEERS)}; none: ours alone")
+    parser.add_argument("--limit", type=float, default=LIMIT_S, metavar="SECONDS", help="within which a side has to answer")
+    parser.add_argument("--tiny", action="store_true", help="a tiny model in each case's place, to try the bench itself")
     arguments = parser.parse_args()
-    python = arguments.python or python_of_peers()
+    # End the sides when this bench is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: ended by SIGTERM"))
+    python = arguments.python or (python_of_peers() if arguments.peers else "")
     print(f"{arguments.device}, {arguments.threads} threads, {arguments.rounds} rounds of {arguments.steps} steps; peers: {', '.join(PACKAGES[:2])}")
     print(f"load before: {os.getloadavg()[0]:.1f} (figures of a busy machine are for guidance only)")
     for name in arguments.cases:
-        write(compare(name, arguments, python), arguments.results)
+        compare(name, arguments, python)
 
 
 if __name__ == "__main__":

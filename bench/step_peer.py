@@ -66,6 +66,7 @@ def main():
         parser.add_argument(f"--{name}", required=True)
     for name in ("batch", "threads", "steps"):
         parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--shape", type=json.loads, default={}, help="another shape of a ViT: keys of our [model], as JSON")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
@@ -73,7 +74,9 @@ def main():
     device = arguments.device
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     torch.backends.cuda.matmul.allow_tf32 = False  # as ours
-    model = timm.create_model(arguments.model).to(device)
+    shape = dict(arguments.shape)
+    side = shape.pop("image_size", 224)
+    model = timm.create_model(arguments.model, **({"img_size": side, **shape} if shape else {})).to(device)
     if arguments.activation == "crrelu":
         for module in list(model.modules()):
             if isinstance(getattr(module, "act", None), torch.nn.GELU):
@@ -81,7 +84,7 @@ def main():
     if arguments.how == "ddp-gloo":
         model = torch.nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0.05)
-    images = (torch.rand(arguments.batch, 3, 224, 224) * 4 - 2).to(device)
+    images = (torch.rand(arguments.batch, 3, side, side) * 4 - 2).to(device)
     labels = (torch.arange(arguments.batch) % 1000).to(device)
     half = torch.autocast(device, torch.bfloat16, enabled=arguments.precision == "bf16")
 

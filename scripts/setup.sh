@@ -49,6 +49,7 @@ find_missing_packages() {
   want "prometheus" "an end-to-end test scrapes a run with the real server (its service is not started)" have prometheus
   stamped "$libtorch" && stamped cuda-build ||
     want "python3 python3-venv" "pip downloads libtorch's wheel" python_with_venv >/dev/null
+  want "python3" "benches and the stages of the GPU bundle, which a test tries, are written in it" have python3
   have cargo || want "curl ca-certificates" "download rustup" eval 'have curl && have_certificates'
 }
 

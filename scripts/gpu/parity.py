@@ -1,31 +1,32 @@
-#!/usr/bin/env python3
-"""Compares the losses of two runs step by step: parity.py RUN RUN [FIRST LATER]. They may part by rounding, which training makes larger."""
+"""Compares the losses of two runs step by step. They may part by rounding, which training makes
+larger.
+"""
 
 import json
-import pathlib
-import sys
 
-# Of the first step only rounding parts them; later ones part further.
-FIRST, LATER = 1e-4, 3e-2
+# Of the first step only rounding parts them; later ones part further: (first, any later).
+ACROSS_DEVICES = (1e-4, 3e-2)
+ON_ONE_DEVICE = (1e-6, 1e-3)
 
 
 def losses(run):
-    lines = (pathlib.Path(run) / "metrics.jsonl").read_text().splitlines()
-    records = [json.loads(line) for line in lines]
+    """The loss of each step that a run's folder recorded."""
+    metrics = run / "metrics.jsonl"
+    records = (
+        [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
+    )
     return {record["step"]: record["loss"] for record in records if record["kind"] == "step"}
 
 
-def main():
-    one, other = (losses(run) for run in sys.argv[1:3])
-    first_limit, later_limit = map(float, sys.argv[3:5]) if len(sys.argv) > 3 else (FIRST, LATER)
+def compare(one, other, limits):
+    """Whether two runs agree, and how far they are apart in words."""
+    one, other = losses(one), losses(other)
     if not one or one.keys() != other.keys():
-        sys.exit(f"error: {len(one)} and {len(other)} steps")
+        return False, f"{len(one)} and {len(other)} steps"
+    if any(loss is None for loss in (*one.values(), *other.values())):
+        return False, "a loss is not finite"
     apart = {step: abs(one[step] - other[step]) / abs(one[step]) for step in one}
-    first, worst = apart[min(apart)], max(apart.values())
-    print(f"losses of {len(apart)} steps: the first differs by {first:.1e}, the farthest by {worst:.1e} of itself")
-    if first > first_limit or worst > later_limit:
-        sys.exit(f"error: more than {first_limit:g} or {later_limit:g}")
-
-
-if __name__ == "__main__":
-    main()
+    first, farthest = apart[min(apart)], max(apart.values())
+    agree = first <= limits[0] and farthest <= limits[1]
+    words = f"{len(apart)} losses, the first {first:.1e} and the farthest {farthest:.1e} apart"
+    return agree, words if agree else f"{words}; at most {limits[0]:g} and {limits[1]:g} are right"
