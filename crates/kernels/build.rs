@@ -46,12 +46,13 @@ fn main() {
     }
     let mut build = cpp();
     build.include(&include).include(include.join("torch/csrc/api/include")).flag("-fopenmp").warnings(false);
-    const FILES: [&str; 10] = [
+    const FILES: [&str; 11] = [
         "activation",
         "activation_cuda",
         "allocator",
         "attention",
         "autograd",
+        "backends",
         "launch",
         "norm",
         "norm_cuda",
