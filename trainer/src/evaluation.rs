@@ -196,7 +196,7 @@ mod tests {
         };
         let expected = scored(false, true);
         assert_eq!(expected.images(), digits.len() as u64);
-        assert!(digits.len() % 12 != 0 && expected.top5() > expected.top1() && expected.loss() > 0.0);
+        assert!(!digits.len().is_multiple_of(12) && expected.top5() > expected.top1() && expected.loss() > 0.0);
         assert_eq!(expected, scored(false, false), "in a tally");
         assert_eq!(expected, scored(true, false), "from bytes");
     }
