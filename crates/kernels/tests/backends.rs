@@ -19,6 +19,7 @@ const MATH: i64 = 0;
 const FLASH: i64 = 1;
 const EFFICIENT: i64 = 2;
 const CUDNN: i64 = 3;
+const NO_BACKEND: i64 = -1;
 
 const NONE: Attention = Attention { cudnn: false, flash: false, efficient: false, math: false };
 
@@ -124,17 +125,20 @@ impl Problem {
         Expected { values, sizes, lse: [lse.min(), lse.max()].map(|lse| lse.double_value(&[])) }
     }
 
-    /// By libtorch in `kind` on `device`, which has to choose the backend `choice`.
-    fn compute(&self, kind: Kind, device: Device, choice: i64) -> Solution {
+    /// By libtorch in `kind` on `device`; and which backend it chose.
+    fn compute(&self, kind: Kind, device: Device) -> (i64, Option<Solution>) {
         let given = |tensor: &Tensor| tensor.to_kind(kind).to_device(device);
         let [query, key, value] = [&self.query, &self.key, &self.value].map(|x| given(x).set_requires_grad(true));
         let mask = self.mask.as_ref().map(given);
         let (q, k, v) = (&query, &key, &value);
         let chosen = Tensor::internal_fused_sdp_choice(q, k, v, mask.as_ref(), 0.0, false, None, false);
-        assert_eq!(chosen, choice, "the backend for {kind:?}, mask: {}", mask.is_some());
+        if chosen == NO_BACKEND {
+            return (chosen, None);
+        }
         let out = Tensor::scaled_dot_product_attention(q, k, v, mask.as_ref(), 0.0, false, None, false);
         backward_from(&out, &given(&self.above)).expect("shapes fit");
-        [out.detach(), query.grad(), key.grad(), value.grad()].map(|x| x.to_device(Device::Cpu).to_kind(Kind::Double))
+        let found = [out.detach(), query.grad(), key.grad(), value.grad()];
+        (chosen, Some(found.map(|x| x.to_device(Device::Cpu).to_kind(Kind::Double))))
     }
 }
 
@@ -175,13 +179,18 @@ fn strongly_negative_scores_give_the_numbers_of_the_definition() {
             for (allowed, choice) in backends(kind, shape.masked, device) {
                 allowed.allow().expect("libtorch has these backends");
                 assert_eq!(Attention::allowed(), Ok(allowed));
-                let found = problem.compute(kind, device, choice);
+                let what = format!("{kind:?}, LSE near {near}, {shape:?}");
+                let (chosen, found) = problem.compute(kind, device);
+                if chosen != choice {
+                    missed.push(format!("backend {chosen} instead of {choice} for {allowed:?}, {what}"));
+                }
+                let Some(found) = found else { continue };
                 for (place, name) in ["out", "dq", "dk", "dv"].into_iter().enumerate() {
                     // Of a masked key the terms are next to nothing.
                     let size = &sizes[place] + sizes[place].max() * 1e-3;
                     let apart = (&found[place] - &values[place]).abs() / size;
                     let worst = apart.max().double_value(&[]); // NaN where one is
-                    let row = format!("{name} by backend {choice}, {kind:?}, LSE near {near}, {shape:?}: {worst:.1e}");
+                    let row = format!("{name} by backend {chosen}, {what}: {worst:.1e}");
                     println!("{row}");
                     if worst.is_nan() || worst > tolerance(kind) {
                         missed.push(row);
@@ -191,7 +200,7 @@ fn strongly_negative_scores_give_the_numbers_of_the_definition() {
         }
     }
     Attention::FLASH.allow().expect("libtorch has these backends");
-    assert!(missed.is_empty(), "beyond the tolerance:\n{}", missed.join("\n"));
+    assert!(missed.is_empty(), "another backend, or beyond the tolerance:\n{}", missed.join("\n"));
 }
 
 /// libtorch begins with TF32 in convolutions, and has an old and a new switch for each operation, which have to agree.
