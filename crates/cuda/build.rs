@@ -12,7 +12,7 @@ fn main() {
     let mut build = cc::Build::new();
     build.cpp(true).std("c++17").opt_level(2).pic(true).warnings(false).include("../kernels/cpp");
     build.include(libtorch.join("include")).include(headers.join("include")).include(runtime.join("include"));
-    for file in ["graph", "kernels", "stream", "table"] {
+    for file in ["device", "graph", "kernels", "stream", "table"] {
         build.file(Path::new("cpp").join(file).with_extension("cpp"));
     }
     build.compile("rectify_cuda_parts");

@@ -52,6 +52,7 @@ fn main() {
         "allocator",
         "attention",
         "autograd",
+        "backends",
         "launch",
         "norm",
         "norm_cuda",

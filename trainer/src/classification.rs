@@ -1,15 +1,15 @@
 //! Image classification: the loss of labels, mixed ones too, and of a teacher's answers; top-1 and top-5.
 
-use dataloader::{Mixing, SKIPPED, SampleKey};
+use dataloader::{Mixing, SampleKey};
 use models::{Masks, Mode, Model, Output};
-use tch::{Kind, Reduction, Tensor};
+use tch::Tensor;
 
 use crate::loss::{Loss, Targets};
 use crate::masks;
 use crate::memory::sent;
 use crate::mixing::Mixes;
 use crate::replay::Operands;
-use crate::skipped::counted;
+use crate::tally::Tally;
 use crate::task::{Scores, Task};
 use crate::teacher::Teacher;
 
@@ -29,7 +29,7 @@ pub struct Classification {
 pub struct ImageBatch<'a> {
     /// `(N, 3, H, W)`, normalised.
     pub images: Tensor,
-    /// Class of each image, or [`SKIPPED`] where a bad one was left out.
+    /// Class of each image, or [`dataloader::SKIPPED`] where a bad one was left out.
     pub labels: &'a [i64],
     /// Key of each image.
     pub samples: &'a [SampleKey],
@@ -40,7 +40,7 @@ pub struct ImageBatch<'a> {
 pub struct Inputs {
     /// `(N, 3, H, W)`, normalised.
     pub images: Tensor,
-    /// `(N)`: the class of each image, or [`SKIPPED`].
+    /// `(N)`: the class of each image, or [`dataloader::SKIPPED`].
     pub labels: Tensor,
     /// What the model leaves out.
     pub masks: Masks,
@@ -79,16 +79,9 @@ impl Operands for Inputs {
 pub struct Accuracy([f64; 4]);
 
 impl Accuracy {
-    /// Of a batch with these `logits`, (N, C), and labels, of which [`SKIPPED`] counts nowhere.
-    pub fn of(logits: &Tensor, labels: &[i64]) -> Accuracy {
-        let logits = logits.to_kind(Kind::Float);
-        let classes = Tensor::from_slice(labels).to_device(logits.device());
-        let count = |hits: Tensor| hits.sum(Kind::Double).double_value(&[]);
-        let best = logits.topk(logits.size()[1].min(5), 1, true, true).1;
-        let hits = best.eq_tensor(&classes.unsqueeze(1));
-        let loss = logits.cross_entropy_loss::<Tensor>(&classes, None, Reduction::Sum, SKIPPED, 0.0);
-        let loss = loss.to_kind(Kind::Double).double_value(&[]);
-        Accuracy([counted(labels) as f64, count(hits.narrow(1, 0, 1)), count(hits), loss])
+    /// Of the images whose class came first, or among the first five, and of the summed cross-entropy of all `images`.
+    pub fn of_sums(images: u64, [first, first_five, loss]: [f64; 3]) -> Accuracy {
+        Accuracy([images as f64, first, first_five, loss])
     }
 
     /// Of counts that were made elsewhere, where there is no loss.
@@ -132,7 +125,7 @@ impl Scores for Accuracy {
 impl Task for Classification {
     type Batch<'a> = ImageBatch<'a>;
     type Inputs = Inputs;
-    type Scores = Accuracy;
+    type Tally = Tally;
 
     fn inputs(&self, model: &Model, batch: &ImageBatch<'_>) -> Inputs {
         let device = model.parameters().device();
@@ -167,15 +160,16 @@ impl Task for Classification {
         teacher.distillation.of(base, taught, &teacher.answer(images), &targets)
     }
 
-    fn score(&self, model: &Model, batch: &ImageBatch<'_>) -> Accuracy {
+    fn score(&self, model: &Model, batch: &ImageBatch<'_>, tally: &mut Tally) {
         let images = batch.images.to_device(model.parameters().device());
-        Accuracy::of(&model.forward(&images, Mode::Evaluate).logits, batch.labels)
+        tally.add(&model.forward(&images, Mode::Evaluate).logits, batch.labels);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tch::Device;
+    use dataloader::SKIPPED;
+    use tch::{Device, Kind};
 
     use super::*;
     use crate::small;
@@ -196,7 +190,12 @@ mod tests {
         let loss = |batch: &ImageBatch<'_>| task.loss(&model, &task.inputs(&model, batch)).double_value(&[]);
         let (expected, found) = (loss(&two), loss(&three) * 3.0 / 2.0);
         assert!((expected - found).abs() < 1e-5 * expected.abs(), "{expected} and {found}");
-        let (expected, found) = (task.score(&model, &two), task.score(&model, &three));
+        let score = |batch: &ImageBatch<'_>| {
+            let mut tally = Tally::new(Device::Cpu);
+            task.score(&model, batch, &mut tally);
+            tally.read()
+        };
+        let (expected, found) = (score(&two), score(&three));
         assert_eq!((expected.images(), expected.top1(), expected.top5()), (2, found.top1(), found.top5()));
         assert!((expected.loss() - found.loss()).abs() < 1e-5);
         assert_eq!(found.images(), 2);

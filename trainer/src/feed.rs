@@ -53,26 +53,33 @@ impl<'a, 'b> Feed<'a, 'b> {
     }
 }
 
-impl MicroBatches for Feed<'_, '_> {
-    fn next<T>(&mut self, work: impl FnOnce(&ImageBatch<'_>) -> T) -> Result<T, Failure> {
+impl Feed<'_, '_> {
+    /// As [`MicroBatches::next`]; `None` when the loader has come to its end.
+    ///
+    /// # Errors
+    /// When the loader gives up.
+    pub fn next_if_any<T>(&mut self, work: impl FnOnce(&ImageBatch<'_>) -> T) -> Result<Option<T>, Failure> {
+        self.prepare()?;
         let Destination::Device { stream, next, .. } = &mut self.to else {
-            let lease = take(self.batches)?;
+            let Some(lease) = self.batches.next()? else { return Ok(None) };
             let images = lease.images(lease.len(), lease.size());
             let images = self.normalisation.normalised(images, lease.labels(), lease.samples());
-            return Ok(work(&ImageBatch { images, labels: lease.labels(), samples: lease.samples() }));
+            return Ok(Some(work(&ImageBatch { images, labels: lease.labels(), samples: lease.samples() })));
         };
-        if next.is_none() {
-            self.prepare()?;
-            return self.next(work);
-        }
-        let Travelling { images, lease } = next.take().expect("it was just prepared");
+        let Some(Travelling { images, lease }) = next.take() else { return Ok(None) };
         // The device waits for the copy, the host does not; the memory goes back when the copy is surely done, below.
         stream.wait_for();
         is_used_here(&images);
         let done = work(&ImageBatch { images, labels: lease.labels(), samples: lease.samples() });
         stream.synchronise()?;
         drop(lease);
-        Ok(done)
+        Ok(Some(done))
+    }
+}
+
+impl MicroBatches for Feed<'_, '_> {
+    fn next<T>(&mut self, work: impl FnOnce(&ImageBatch<'_>) -> T) -> Result<T, Failure> {
+        Ok(self.next_if_any(work)?.ok_or(DataError::Stopped)?)
     }
 
     fn prepare(&mut self) -> Result<(), Failure> {
@@ -80,7 +87,7 @@ impl MicroBatches for Feed<'_, '_> {
         if next.is_some() {
             return Ok(());
         }
-        let lease = take(self.batches)?;
+        let Some(lease) = self.batches.next()? else { return Ok(()) };
         let images = lease.images(lease.len(), lease.size());
         let images = stream.run_beside(|| {
             let arrived = images.internal_to_copy((images.kind(), *device), true);
@@ -89,8 +96,4 @@ impl MicroBatches for Feed<'_, '_> {
         *next = Some(Travelling { images, lease });
         Ok(())
     }
-}
-
-fn take(batches: &mut Batches<'_, ImageMemory>) -> Result<Lease<ImageMemory>, Failure> {
-    Ok(batches.next()?.ok_or(DataError::Stopped)?)
 }

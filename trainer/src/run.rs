@@ -70,7 +70,7 @@ pub fn train(
     communicator: &Arc<dyn Communicator>,
     stop: &StopFlag,
 ) -> Result<Ending, Failure> {
-    let Placement { device, notice } = device::choose(config.train.device, Asked::InConfig, world)?;
+    let Placement { device, notice } = device::choose(config.train.device, Asked::InConfig, &config.train, world)?;
     let ranks = &device::join(communicator, device, &config.parallel)?;
     let communicator = &**ranks;
     let folder = RunFolder::new(options.run_dir.as_deref(), &config.name);
@@ -88,7 +88,7 @@ pub fn train(
     communicator.all_equal(Phase::new("parameter check"), state.model.parameters().hash().as_bytes())?;
     let stats = LoaderStats::new();
     let (recorder, endpoint) = sinks(&plan, options, world, communicator, &folder, &state)?;
-    let telemetry = Telemetry::new(recorder, &stats);
+    let telemetry = Telemetry::new(recorder, &stats, device::step_clock(device));
     introduce(&telemetry, &plan, &chosen, aside, threads);
     for words in begun_from.iter().chain(&notice) {
         telemetry.notice(words);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use collectives::Communicator;
+use kernels::cuda::Event;
 use metrics::{Phase as Time, StepClock};
 use models::Parameters;
 use plan::Plan;
@@ -17,6 +18,7 @@ use crate::gradients::{Clip, norm};
 use crate::loss_scale::{Verdict, scaled};
 use crate::numbers::Numbers;
 use crate::replay::Replays;
+use crate::run_ahead::{self, RunAhead};
 use crate::skipped::{correction, counted, scale_gradients};
 use crate::state::TrainState;
 use crate::task::Task;
@@ -48,6 +50,7 @@ pub struct Step<'a> {
     pub replays: Replays,
     averaging: Averaging,
     clip: Clip,
+    run_ahead: Option<RunAhead<Event>>,
     /// Watches for gradients that are not finite.
     pub divergence: Divergence,
 }
@@ -56,7 +59,7 @@ impl<'a> Step<'a> {
     /// Steps of `plan` over the ranks of `communicator`, for a model with these parameters.
     ///
     /// # Errors
-    /// When libtorch refuses what a gradient that becomes whole should call.
+    /// When libtorch refuses what a gradient that becomes whole should call, or the device gives no events.
     pub fn new(
         plan: &'a Plan,
         communicator: &'a Arc<dyn Communicator>,
@@ -71,6 +74,7 @@ impl<'a> Step<'a> {
             replays: Replays::configured(plan, communicator.size(), parameters.device()),
             averaging: Averaging::new(communicator, parameters, exchanges)?,
             clip: Clip::configured(&plan.config.optimizer),
+            run_ahead: run_ahead::on(parameters.device())?,
             divergence: Divergence::new(parameters.device()),
         })
     }
@@ -131,6 +135,9 @@ impl<'a> Step<'a> {
         }
         if let Some(sketches) = &mut state.sketches {
             sketches.refresh(parameters, self.communicator, state.step)?;
+        }
+        if let Some(run_ahead) = &mut self.run_ahead {
+            run_ahead.end_step()?;
         }
         Ok(())
     }

@@ -38,7 +38,7 @@ pub fn summarize(
         threads_per_rank: threads,
         seed: plan.config.seed,
         resumed_from,
-        device: "cpu".to_owned(),
+        device: crate::device::name(state.model.parameters().device()),
         git_commit: crate::GIT_COMMIT.map(str::to_owned),
         versions: Versions {
             rectify: crate::VERSION.to_owned(),

@@ -9,8 +9,8 @@ pub trait Task {
     type Batch<'a>;
     /// What a loss reads of it: tensors on the model's device.
     type Inputs;
-    /// What an evaluation counts; sums over batches and ranks.
-    type Scores: Scores;
+    /// What an evaluation counts in, on the device.
+    type Tally;
 
     /// Draws what is drawn for each sample, and sends all to the device of `model`.
     fn inputs(&self, model: &Model, batch: &Self::Batch<'_>) -> Self::Inputs;
@@ -19,8 +19,8 @@ pub trait Task {
     /// operations on tensors alone, so that the same work can be done again on other inputs.
     fn loss(&self, model: &Model, inputs: &Self::Inputs) -> Tensor;
 
-    /// The scores of the batch, with the model as it is used.
-    fn score(&self, model: &Model, batch: &Self::Batch<'_>) -> Self::Scores;
+    /// Adds the scores of the batch, with the model as it is used, to `tally`. It does not wait for the device.
+    fn score(&self, model: &Model, batch: &Self::Batch<'_>, tally: &mut Self::Tally);
 }
 
 /// Counts that add up over batches and ranks, so that a distributed evaluation is exact.

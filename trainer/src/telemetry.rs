@@ -25,10 +25,10 @@ pub struct Telemetry<'a> {
 }
 
 impl<'a> Telemetry<'a> {
-    /// Measurements that go to `recorder`; `loader` is read at logged steps.
-    pub fn new(recorder: Recorder, loader: &'a LoaderStats) -> Telemetry<'a> {
+    /// Measurements that go to `recorder`; `loader` is read at logged steps, and `clock` times the steps.
+    pub fn new(recorder: Recorder, loader: &'a LoaderStats, clock: StepClock) -> Telemetry<'a> {
         recorder.metrics().set_loader(&loader_report(loader));
-        Telemetry { clock: StepClock::new(), recorder, loader, begun: Instant::now(), last_loss: None }
+        Telemetry { clock, recorder, loader, begun: Instant::now(), last_loss: None }
     }
 
     /// The sinks.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use collectives::{
-    Buffer, CommError, Communicator, Exchange, Phase, Reduction, Wire, connect_devices, local_ranks, shard,
+    Buffer, CommError, Communicator, Exchange, Phase, Reduction, Wire, check_distinct_devices, connect_devices,
+    local_ranks, shard,
 };
 
 /// CUDA's default stream, which exists without being made.
@@ -40,6 +41,11 @@ fn play(scenario: &str, host: Arc<dyn Communicator>, folders: &[PathBuf]) -> Res
     match scenario {
         "join" => println!("{}", join(SHORT)?.library().expect("a library")),
         "crowd" => drop(connect_devices(host, 0, folders, SHORT)?),
+        "distinct" => {
+            check_distinct_devices(&*host, rank)?;
+            println!("rank {rank} has a GPU of its own");
+        }
+        "shared" => check_distinct_devices(&*host, rank / 2)?,
         "beyond" => drop(connect_devices(host, 3 * rank + 1, folders, SHORT)?),
         "agree" => agree(&*join(LONG)?, &*host),
         "missing" => {

@@ -63,8 +63,9 @@ fn connect_mpi(world: &World, _: Duration) -> Result<Arc<dyn Communicator>, Comm
 /// sees. Exchanges of a [`Buffer::on_device`](crate::Buffer::on_device) then go from GPU to GPU, and everything else goes on
 /// over `host`. No wait is longer than `timeout` without an error.
 ///
-/// NCCL (2.18 or later) is loaded at run time: the file that `RECTIFY_NCCL_LIBRARY` names; else `libnccl.so.2` in one of
-/// `folders`, in one of `LD_LIBRARY_PATH`, or where the system's loader finds it. All ranks make this call together.
+/// NCCL (2.18 or later) is loaded at run time: the file that `RECTIFY_NCCL_LIBRARY` names; else the `libnccl.so.2` that this
+/// process has loaded already, as libtorch's CUDA half does; else that in one of `folders`, in one of `LD_LIBRARY_PATH`, or
+/// where the system's loader finds it. All ranks make this call together.
 ///
 /// # Errors
 /// [`CommError::Connect`], on every rank, where one has no NCCL, no driver or no such device, where two have the same GPU, or
@@ -82,6 +83,24 @@ pub fn connect_devices(
         let _ = (host, device, folders, timeout);
         let reason = "this program was built without NCCL: build it with the feature `nccl`, or train on CPUs".into();
         Err(CommError::Connect { reason, transient: false })
+    }
+}
+
+/// Checks that no two ranks of `host` have the same GPU, by UUIDs: `device` is this rank's, its index among those that this
+/// process sees. All ranks make this call together; [`connect_devices`] does the same by itself.
+///
+/// A build without the feature `nccl` does not know UUIDs, and finds nothing wrong.
+///
+/// # Errors
+/// [`CommError::Connect`], on every rank, where ranks share a GPU, which it names with ranks and host, or where one has no
+/// driver or no such device.
+pub fn check_distinct_devices(host: &dyn Communicator, device: usize) -> Result<(), CommError> {
+    #[cfg(feature = "nccl")]
+    return crate::nccl::check_distinct(host, device);
+    #[cfg(not(feature = "nccl"))]
+    {
+        let _ = (host, device);
+        Ok(())
     }
 }
 

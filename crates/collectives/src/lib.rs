@@ -87,7 +87,7 @@ mod wide;
 
 pub use buffer::Buffer;
 pub use communicator::{Communicator, Exchange, Pending, Reduction, Wire};
-pub use connect::{Backend, connect, connect_devices, local_ranks};
+pub use connect::{Backend, check_distinct_devices, connect, connect_devices, local_ranks};
 pub use error::CommError;
 pub use layout::shard;
 pub use phase::Phase;

@@ -118,6 +118,37 @@ fn a_missing_library_is_an_error_that_says_where_it_was_looked_for() {
     assert_eq!(said, ["NCCL 2.28.9"], "the next place has it");
 }
 
+/// As libtorch's CUDA half brings the wheel's NCCL, which is another than that of the search path.
+#[test]
+fn a_copy_that_is_loaded_already_comes_first() {
+    let library = libraries().join(format!("loaded-{}.so", std::process::id()));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake/nccl.c");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-pthread", "-std=gnu11", "-DVERSION=22701", "-Wl,-soname,libnccl.so.2", "-o"]);
+    let output = compiler.arg(&library).arg(source).output().expect("cc, from the package build-essential");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    // It needs the half that is CUDA.
+    let loaded = format!("{}:{}", libraries().join("libcuda.so.1").display(), library.display());
+    let folder = libraries().to_str().expect("a path in Unicode");
+    let version = |variables: &[(&str, &str)]| play(&["join", "1", folder], variables).0;
+    assert_eq!(version(&[]), ["NCCL 2.28.9"], "that of the folder and the search path");
+    assert_eq!(version(&[("LD_PRELOAD", &loaded)]), ["NCCL 2.27.1"]);
+    let named = libraries().join("libnccl.so.2");
+    let named = ("RECTIFY_NCCL_LIBRARY", named.to_str().expect("a path in Unicode"));
+    assert_eq!(version(&[("LD_PRELOAD", &loaded), named]), ["NCCL 2.28.9"], "what is named comes before it");
+}
+
+#[test]
+fn ranks_without_nccl_compare_their_gpus_too() {
+    let (said, _) = play(&["distinct", "2"], &[("RECTIFY_NCCL_LIBRARY", "nowhere")]);
+    assert_eq!(said, ["rank 0 has a GPU of its own", "rank 1 has a GPU of its own"]);
+    let (said, _) = play(&["shared", "4"], &[("RECTIFY_NCCL_LIBRARY", "nowhere")]);
+    for shared in ["ranks 0 and 1 have the same GPU, device 0 of", "ranks 2 and 3 have the same GPU, device 1 of"] {
+        assert_eq!(count(&said, shared), 4, "{said:?}");
+    }
+    assert_eq!(count(&said, "Some(Config)"), 4, "{said:?}");
+}
+
 #[test]
 fn ranks_on_one_gpu_are_named_on_all() {
     let (said, done) = play(&["crowd", "2"], &[]);

@@ -88,7 +88,13 @@ char* graph_begin(int device, void** graph) {
   })
 }
 
-char* graph_end(void* graph) { RECTIFY_GUARD({ ((Captured*)graph)->end(); }) }
+char* graph_end(void* graph) {
+  RECTIFY_GUARD({
+    Captured& captured = *(Captured*)graph;
+    c10::cuda::CUDAGuard guard(captured.side.device_index());
+    captured.end();
+  })
+}
 
 char* graph_replay(void* graph) {
   RECTIFY_GUARD({
@@ -98,6 +104,14 @@ char* graph_replay(void* graph) {
   })
 }
 
-void graph_free(void* graph) { delete (Captured*)graph; }
+// The destructors of libtorch's graph and pool take whatever device is current.
+void graph_free(void* graph) {
+  std::unique_ptr<Captured> captured((Captured*)graph);
+  try {
+    c10::cuda::CUDAGuard guard(captured->side.device_index());
+    captured.reset();
+  } catch (const std::exception&) {  // the device is gone, which the next operation reports
+  }
+}
 
 }  // namespace rectify

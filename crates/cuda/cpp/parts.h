@@ -29,4 +29,12 @@ char* graph_end(void* graph);
 char* graph_replay(void* graph);
 void graph_free(void* graph);
 
+char* use_device(int device);
+char* device_name(int device, char** name);
+
+char* event_new(int device, void** event);
+char* event_record(void* event);
+char* event_synchronize(void* event);
+void event_free(void* event);
+
 }  // namespace rectify

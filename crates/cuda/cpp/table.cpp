@@ -30,6 +30,12 @@ const CudaTable table = [] {
   all.graph_end = graph_end;
   all.graph_replay = graph_replay;
   all.graph_free = graph_free;
+  all.use_device = use_device;
+  all.device_name = device_name;
+  all.event_new = event_new;
+  all.event_record = event_record;
+  all.event_synchronize = event_synchronize;
+  all.event_free = event_free;
   return all;
 }();
 

@@ -56,6 +56,20 @@ struct CudaTable {
   char* (*graph_end)(void* graph);
   char* (*graph_replay)(void* graph);
   void (*graph_free)(void* graph);
+
+  // Makes the device the current one of this thread (cudaSetDevice), so that what takes no device, here and in libtorch, creates no
+  // context on device 0.
+  char* (*use_device)(int device);
+  // The name of the device ("NVIDIA H200"), to be freed.
+  char* (*device_name)(int device, char** name);
+
+  // An event for streams of the device. Until it is recorded there is nothing to wait for.
+  char* (*event_new)(int device, void** event);
+  // Records the event on the current stream of its device in this thread.
+  char* (*event_record)(void* event);
+  // The host waits, without spinning, for all work that the stream had before the event was last recorded.
+  char* (*event_synchronize)(void* event);
+  void (*event_free)(void* event);
 };
 
 // A file under cuda/ or a header that one of them names.

@@ -3,6 +3,7 @@
 //! Nothing here or in libtorch touches a GPU before [`load`]; kernels ([`crate::activation`], [`crate::norm`]) take tensors on one
 //! after it. No kernel has run on a GPU yet: tests run them thread by thread on a CPU, and compile them for GPUs.
 
+mod event;
 mod graph;
 mod sources;
 mod stream;
@@ -21,6 +22,7 @@ use crate::error::{check, taken};
 use crate::{KernelError, ffi};
 use table::{CudaTable, Source};
 
+pub use event::Event;
 pub use graph::Graph;
 pub use sources::SOURCES;
 pub use stream::{SideStream, is_used_here};
@@ -93,6 +95,35 @@ pub fn load() -> Result<(), CudaError> {
 /// Whether [`load`] succeeded.
 pub fn is_loaded() -> bool {
     TABLE.get().is_some()
+}
+
+/// Makes a device the current one of this thread (`cudaSetDevice`). Each rank calls it once, after it has chosen its device: without
+/// it, CUDA calls that take no device open a context on device 0, which costs memory there and, in a later call, waits for the wrong
+/// GPU. Other threads keep their own current device.
+///
+/// # Errors
+/// When there is no such device, or its context cannot be created (its memory is full, or it is in exclusive mode).
+///
+/// # Panics
+/// When CUDA is not loaded.
+pub fn use_device(index: usize) -> Result<(), KernelError> {
+    // SAFETY: takes a number.
+    check("making a GPU the current device", unsafe { (table().use_device)(number(index)) })
+}
+
+/// The name of a device as the driver gives it, such as `NVIDIA H200` (`cudaGetDeviceProperties`).
+///
+/// # Errors
+/// When there is no such device.
+///
+/// # Panics
+/// When CUDA is not loaded.
+pub fn device_name(index: usize) -> Result<String, KernelError> {
+    let mut name = ptr::null_mut();
+    // SAFETY: `name` is written before null is answered.
+    check("the name of a GPU", unsafe { (table().device_name)(number(index), &mut name) })?;
+    // SAFETY: a string of `strdup` that nothing else has.
+    Ok(unsafe { taken(name) })
 }
 
 /// The stream that libtorch's operations on a device go to at present, in this thread: a `cudaStream_t`.

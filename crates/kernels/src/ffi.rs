@@ -74,6 +74,11 @@ unsafe extern "C" {
         out: *mut *mut CTensor,
     ) -> *mut c_char;
 
+    pub fn rectify_allow_attention(cudnn: bool, flash: bool, efficient: bool, math: bool) -> *mut c_char;
+    pub fn rectify_attention_state(bits: *mut c_int) -> *mut c_char;
+    pub fn rectify_allow_tf32(allow: bool) -> *mut c_char;
+    pub fn rectify_tf32_state(bits: *mut c_int) -> *mut c_char;
+
     pub fn rectify_backward(y: *const CTensor, gradient: *const CTensor) -> *mut c_char;
 
     pub fn rectify_adamw(

@@ -5,6 +5,7 @@
 //! - [`norm`]: residual sum (with LayerScale and drop-path) and layer normalisation in one pass, forward and backward.
 //! - [`attention`]: attention within windows, from the joint projection to its output in one pass, on a CPU.
 //! - [`autograd`]: a call when the gradient of a parameter is whole; backward from a gradient that is given.
+//! - [`backends`]: which of libtorch's backends compute attention on a GPU, and whether f32 may be TF32 there.
 //! - [`product`]: linear maps with weights in a narrow type, whose gradients are added where the wide ones lie.
 //! - [`recompute`]: a part of a network that is computed again in backward, in place of being kept.
 //! - [`optimizer`]: libtorch's fused AdamW.
@@ -16,6 +17,7 @@
 pub mod activation;
 pub mod attention;
 pub mod autograd;
+pub mod backends;
 pub mod cuda;
 mod error;
 mod ffi;

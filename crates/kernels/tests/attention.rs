@@ -209,6 +209,40 @@ fn values_and_gradients_are_those_of_the_definition() {
     }
 }
 
+/// With the log of the sum of exponentials of every row near −120, where an exponential by itself is 0 in f32: once by the
+/// products of queries and keys, and once by the bias.
+#[test]
+fn strongly_negative_scores_give_the_numbers_of_the_definition() {
+    for (shape, kind) in [SHAPES[0], SHAPES[1]].into_iter().flat_map(|s| [(s, Kind::Float), (s, Kind::BFloat16)]) {
+        for by_bias in [false, true] {
+            let mut problem = Problem::new(shape, kind);
+            let depth = shape.heads * shape.width;
+            if by_bias {
+                problem.bias.iter_mut().for_each(|bias| *bias -= 124.0);
+            } else {
+                let constant = (124.0 / (shape.width as f64).sqrt()).sqrt();
+                for (place, x) in problem.qkv.iter_mut().enumerate() {
+                    *x = match place % (3 * depth) / depth {
+                        0 => 0.2 * *x + constant,
+                        1 => 0.2 * *x - constant,
+                        _ => *x,
+                    };
+                }
+                problem.qkv = numbers_of(&Tensor::from_slice(&problem.qkv).to_kind(kind));
+            }
+            let (found, expected) = (problem.compute(kind), problem.solve());
+            let what = |of: &str| format!("{of} of {shape:?} in {kind:?}, by bias: {by_bias}");
+            // A score of −125 is exact to 4e-6 in f32, and its exponential with it.
+            let tolerance = if kind == Kind::Float { 2e-5 } else { tolerance(kind) };
+            assert_close(&found.out, &expected.out, tolerance, &what("out"));
+            // Gradients of queries and keys cancel to a small part of their terms, which are as large as the constant.
+            let dqkv = if kind == Kind::Float { 1e-4 } else { tolerance };
+            assert_close(&found.dqkv, &expected.dqkv, dqkv, &what("dqkv"));
+            assert_close(&found.dbias, &expected.dbias, 1e-4, &what("dbias"));
+        }
+    }
+}
+
 #[test]
 fn threads_change_no_bit() {
     let problem = Problem::new(SHAPES[0], Kind::Float);

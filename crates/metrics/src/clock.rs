@@ -75,9 +75,13 @@ pub struct StepClock {
     settle: Option<Settle>,
 }
 
-/// What ends when all that a phase asked for is done.
+/// Returns when the device has done all that it was asked to do in this phase and before.
 #[derive(Clone)]
-struct Settle(Arc<dyn Fn() + Send + Sync>);
+struct Settle {
+    wait: Arc<dyn Fn(Phase) + Send + Sync>,
+    /// Whether to wait at the end of each phase, without being asked.
+    every_phase: bool,
+}
 
 impl fmt::Debug for Settle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,8 +97,22 @@ impl StepClock {
 
     /// A clock that calls `settle` before it ends a phase. A device goes on with what was asked of it while the next phase has
     /// begun: one that waits for it here gives each phase its own time, and the whole a longer one.
-    pub fn settling(settle: impl Fn() + Send + Sync + 'static) -> StepClock {
-        StepClock { settle: Some(Settle(Arc::new(settle))), ..StepClock::default() }
+    pub fn settling(settle: impl Fn(Phase) + Send + Sync + 'static) -> StepClock {
+        StepClock { settle: Some(Settle { wait: Arc::new(settle), every_phase: true }), ..StepClock::default() }
+    }
+
+    /// A clock that waits for the device only in [`StepClock::settle`], by `settle`. Between two of these calls the phases
+    /// have the host's times, and the sum over all steps is the device's.
+    pub fn settling_on_request(settle: impl Fn(Phase) + Send + Sync + 'static) -> StepClock {
+        StepClock { settle: Some(Settle { wait: Arc::new(settle), every_phase: false }), ..StepClock::default() }
+    }
+
+    /// Waits for the device within the present phase, which the time counts towards. Does nothing on a clock that knows no
+    /// device, or in no phase.
+    pub fn settle(&self) {
+        if let (Some(Settle { wait, .. }), Some((phase, _))) = (&self.settle, self.running) {
+            wait(phase);
+        }
     }
 
     /// Ends the present phase, if any, and begins `phase`. A phase may be visited several times in a step.
@@ -117,8 +135,8 @@ impl StepClock {
 
     /// Now, when all that was asked for is done.
     fn settled(&self) -> Instant {
-        if let Some(Settle(settle)) = self.settle.as_ref().filter(|_| self.running.is_some()) {
-            settle();
+        if self.settle.as_ref().is_some_and(|settle| settle.every_phase) {
+            self.settle();
         }
         Instant::now()
     }
@@ -198,7 +216,7 @@ mod tests {
     fn a_settling_clock_waits_at_the_end_of_every_phase() {
         let waited = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&waited);
-        let mut clock = StepClock::settling(move || {
+        let mut clock = StepClock::settling(move |_| {
             counted.fetch_add(1, Ordering::Relaxed);
             std::thread::sleep(ms(2));
         });
@@ -209,6 +227,26 @@ mod tests {
         let times = clock.finish_step();
         assert_eq!(waited.load(Ordering::Relaxed), 2);
         assert!([Phase::Forward, Phase::Backward].iter().all(|&phase| times.phase(phase) >= Some(ms(2))), "{times:?}");
+    }
+
+    #[test]
+    fn a_clock_that_settles_on_request_waits_then_and_within_the_phase() {
+        let waited = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let noted = Arc::clone(&waited);
+        let mut clock = StepClock::settling_on_request(move |phase| {
+            noted.lock().expect("one thread").push(phase);
+            std::thread::sleep(ms(2));
+        });
+        clock.settle(); // in no phase
+        clock.enter(Phase::Forward);
+        clock.enter(Phase::Optimizer);
+        assert!(waited.lock().expect("one thread").is_empty());
+        clock.settle();
+        let times = clock.finish_step();
+        clock.settle();
+        assert_eq!(*waited.lock().expect("one thread"), [Phase::Optimizer]);
+        assert!(times.phase(Phase::Optimizer) >= Some(ms(2)), "{times:?}");
+        StepClock::new().settle();
     }
 
     #[test]

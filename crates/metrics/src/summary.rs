@@ -51,7 +51,7 @@ pub struct Summary {
     pub seed: u64,
     /// The step of the checkpoint that the run went on from; `null` if it began anew.
     pub resumed_from: Option<u64>,
-    /// Where it ran: "cpu" or the device's name.
+    /// What computed the steps of rank 0: "cpu", or the name of its GPU, such as "NVIDIA H200".
     pub device: String,
     /// Commit of the sources; `null` where they are not in a git checkout.
     pub git_commit: Option<String>,

@@ -1,11 +1,13 @@
-//! Who this process is among the ranks of a job, how many cores it may use, and how it may end.
+//! Who this process is among the ranks of a job, how many cores it may use, where libtorch's companions lie, and how it may end.
 
 mod exit;
 mod launchers;
+mod wheels;
 mod world;
 
 pub use exit::Exit;
 pub use launchers::LauncherKind;
+pub use wheels::{nccl_beside, packages_beside};
 pub use world::{World, WorldError, cores};
 
 /// Rectify's own variables: they win over every launcher's.

@@ -1,5 +1,6 @@
 //! The doctor's look at NVIDIA GPUs, our library for them, and NCCL. None is needed on a machine without GPUs.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -70,23 +71,53 @@ fn ours() -> Finding {
 
 fn nccl() -> Finding {
     const PART: &str = "NCCL";
-    let places = nccl_places();
-    if let Some(folder) = places.iter().find(|folder| starts_a_name(&folder.join("libnccl.so"))) {
-        return Finding::ok(PART, folder.display().to_string());
+    let [named, search] = ["RECTIFY_NCCL_LIBRARY", "LD_LIBRARY_PATH"].map(std::env::var_os);
+    let libtorch = super::libtorch::library_folder();
+    let places = nccl_places(named.as_deref(), libtorch.as_deref(), search.as_deref());
+    if let Some(file) = places.iter().find(|place| starts_a_name(place)) {
+        let shown = if named.is_some() { Some(file.as_path()) } else { file.parent() };
+        return Finding::ok(PART, shown.unwrap_or(file).display().to_string());
     }
-    let looked_at: Vec<String> = places.iter().map(|folder| folder.display().to_string()).collect();
-    let found = format!("no libnccl.so in {}", looked_at.join(", "));
+    let looked_at: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+    let found = format!("no {}", looked_at.join(", "));
     if has_nvidia_gpu() {
         return Finding::warning(PART, found, "GPUs on several ranks need it: run `make setup` to fetch it");
     }
     Finding::absent(PART, found)
 }
 
-/// The wheel's own folder first, then where distributions put it.
-fn nccl_places() -> Vec<PathBuf> {
-    let told = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-    let mut places: Vec<PathBuf> = std::env::split_paths(&told).filter(|path| !path.as_os_str().is_empty()).collect();
-    places.extend(super::libtorch::site_packages().map(|site| site.join("nvidia/nccl/lib")));
-    places.extend(["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/local/cuda/lib64"].map(PathBuf::from));
-    places
+/// What the trainer would load, in its order: the file that is named and nothing else; or the file beside libtorch, in
+/// the search path, and where distributions put it. Names may go on, as in `libnccl.so.2`.
+fn nccl_places(named: Option<&OsStr>, libtorch: Option<&Path>, search: Option<&OsStr>) -> Vec<PathBuf> {
+    if let Some(file) = named.filter(|file| !file.is_empty()) {
+        return vec![file.into()];
+    }
+    let searched = search.iter().flat_map(std::env::split_paths).filter(|path| !path.as_os_str().is_empty());
+    let system = ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/local/cuda/lib64"].map(PathBuf::from);
+    let folders = libtorch.and_then(world::nccl_beside).into_iter().chain(searched).chain(system);
+    folders.map(|folder| folder.join("libnccl.so")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nccl_beside_libtorch_comes_before_the_search_path() {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let root = root.path().canonicalize().expect("it is there");
+        let (beside, link) = (root.join("cache/nvidia/nccl/lib"), root.join("link"));
+        for folder in [&beside, &root.join("cache/torch/lib"), &root.join("searched")] {
+            fs::create_dir_all(folder).expect("a folder");
+        }
+        std::os::unix::fs::symlink(root.join("cache/torch"), &link).expect("a link");
+        let (libtorch, search) = (link.join("lib"), root.join("searched"));
+        let places = nccl_places(None, Some(&libtorch), Some(search.as_os_str()));
+        assert_eq!(places[..2], [beside.join("libnccl.so"), search.join("libnccl.so")]);
+        assert!(!starts_a_name(&places[0]));
+        fs::write(beside.join("libnccl.so.2"), "a library").expect("a file");
+        assert!(starts_a_name(&places[0]) && !starts_a_name(&places[1]));
+        let named = nccl_places(Some(OsStr::new("/mine/libnccl.so.2")), Some(&libtorch), Some(search.as_os_str()));
+        assert_eq!(named, [PathBuf::from("/mine/libnccl.so.2")]);
+    }
 }

@@ -23,18 +23,13 @@ pub fn look() -> Vec<Finding> {
     let root = lib.parent().unwrap_or(&lib);
     let about = fs::read_to_string(root.join("version.py")).unwrap_or_default();
     let version = python_string(&about, "__version__").or_else(|| build_version(root));
-    vec![cpu_half(&lib, version), cuda_half(&lib, root, &about)]
+    vec![cpu_half(&lib, version), cuda_half(&lib, &about)]
 }
 
 /// The folder that holds libtorch's libraries, links resolved.
-fn library_folder() -> Option<PathBuf> {
+pub fn library_folder() -> Option<PathBuf> {
     let lib = places().into_iter().find(|folder| folder.join("libtorch_cpu.so").exists())?;
     Some(lib.canonicalize().unwrap_or(lib))
-}
-
-/// The folder in which libtorch's wheel and those that it depends on were unpacked.
-pub fn site_packages() -> Option<PathBuf> {
-    library_folder()?.ancestors().nth(2).map(Path::to_path_buf)
 }
 
 /// Where the dynamic linker looks for the trainer's libraries, in its order: `LD_LIBRARY_PATH`, then the trainer's own paths.
@@ -77,13 +72,13 @@ fn cpu_half(lib: &Path, version: Option<String>) -> Finding {
     }
 }
 
-fn cuda_half(lib: &Path, root: &Path, about: &str) -> Finding {
+fn cuda_half(lib: &Path, about: &str) -> Finding {
     const PART: &str = "libtorch CUDA";
     if !lib.join("libtorch_cuda.so").exists() {
         return Finding::absent(PART, "a CPU-only libtorch");
     }
     let version = python_string(about, "cuda").map_or(String::new(), |version| format!(" for CUDA {version}"));
-    let companions = root.parent().map(|site| site.join("nvidia")).unwrap_or_default();
+    let companions = world::packages_beside(lib).map(|site| site.join("nvidia")).unwrap_or_default();
     let lacking: Vec<&str> = CUDA_COMPANIONS
         .iter()
         .filter(|library| !starts_a_name(&companions.join(library)))

@@ -55,7 +55,8 @@ pub fn measure(
 ) -> Result<(), Failure> {
     let threads = use_threads(&plan.config, world);
     kernels::memory::keep();
-    let Placement { device, notice } = device::choose(plan.config.train.device, Asked::InConfig, world)?;
+    let Placement { device, notice } =
+        device::choose(plan.config.train.device, Asked::InConfig, &plan.config.train, world)?;
     notice.iter().for_each(|words| eprintln!("{words}"));
     let communicator = &device::join(communicator, device, &plan.config.parallel)?;
     let mut state = initial_state(plan, communicator, device)?;
@@ -111,7 +112,7 @@ fn phases_on_gpu(
     let replays = std::mem::replace(&mut step.replays, Replays::one_by_one());
     round(step, StepClock::new(), PHASE_STEPS)?; // to warm up
     // What goes wrong on the device is said by the step itself.
-    let found = round(step, StepClock::settling(move || drop(kernels::cuda::synchronise(index))), PHASE_STEPS)?;
+    let found = round(step, StepClock::settling(move |_| drop(kernels::cuda::synchronise(index))), PHASE_STEPS)?;
     step.replays = replays;
     Ok(Phases::of(&found.steps))
 }

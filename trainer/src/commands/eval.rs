@@ -7,9 +7,8 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use collectives::Communicator;
 use dataloader::{DatasetSpec, EvaluationSet, Labels, LoaderSpec, LoaderStats};
-use plan::config;
 use serde::Serialize;
-use trainer::device::{self, Asked, Placement};
+use trainer::device;
 use trainer::failure::Failure;
 use trainer::inference::{Changes, Saved, Scored, score};
 use world::{Exit, World};
@@ -50,10 +49,8 @@ pub struct Arguments {
     /// Images of a batch on one rank [default: as in the run].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     batch_size: Option<u32>,
-    /// What computes: `auto` takes a GPU for each rank where the machine has NVIDIA's driver.
-    #[arg(long, value_name = "NAME", default_value = config::Device::Auto.name(),
-          value_parser = PossibleValuesParser::new(config::Device::names()))]
-    device: String,
+    #[command(flatten)]
+    computing: super::Computing,
     /// A file with the names of the classes, one a line, for checkpoints that do not hold them.
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
@@ -123,9 +120,8 @@ fn evaluate(arguments: &Arguments, world: &World, communicator: &dyn Communicato
             ..Changes::default()
         })?;
     let (set, data) = open_set(arguments, &saved)?;
-    let wanted = config::Device::named(&arguments.device).expect("the command line takes no other names");
-    let Placement { device, notice } = device::choose(wanted, Asked::OnCommandLine, world)?;
-    notice.iter().for_each(|words| eprintln!("{words}"));
+    let device = arguments.computing.device(&saved, world)?;
+    device::compare(communicator, device)?;
     let model = saved.model(device)?;
     let size = saved.spec()?.image_size;
     let batch_size = arguments.batch_size.map_or(saved.config.eval.batch_size, |size| size as usize);

@@ -40,6 +40,8 @@ pub struct Arguments {
     /// Images at a time: what their activations are applied to must fit into memory.
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1 << 20))]
     batch_size: usize,
+    #[command(flatten)]
+    computing: super::Computing,
     /// The moving average of the weights instead of the weights.
     #[arg(long)]
     ema: bool,
@@ -76,7 +78,8 @@ fn look(arguments: &Arguments) -> Result<LayerFile, Failure> {
     let images = dataloader::at_most(open(arguments, &saved)?, arguments.images);
     let batch_size = arguments.batch_size.min(images.len());
     let spec = LoaderSpec::evaluation(&saved.config, saved.spec()?.image_size as u32, batch_size);
-    inspect(&saved, &*images, &spec, &LoaderStats::new())
+    let device = arguments.computing.device_alone(&saved)?;
+    inspect(&saved, &*images, &spec, &LoaderStats::new(), device)
 }
 
 fn open(arguments: &Arguments, saved: &Saved) -> Result<Box<dyn Source>, Failure> {

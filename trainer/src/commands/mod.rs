@@ -11,10 +11,40 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use plan::config;
+use tch::Device;
 use trainer::checkpoint::Kept;
+use trainer::device::{self, Asked, Placement};
 use trainer::failure::Failure;
 use trainer::inference::Saved;
-use world::Exit;
+use world::{Exit, World};
+
+/// On what a trained network computes.
+#[derive(Args)]
+struct Computing {
+    /// What computes: `auto` takes a GPU, one for each rank, where the machine has NVIDIA's driver.
+    #[arg(long, value_name = "NAME", default_value = config::Device::Auto.name(),
+          value_parser = PossibleValuesParser::new(config::Device::names()))]
+    device: String,
+}
+
+impl Computing {
+    /// The device of a rank, for a network whose config says how libtorch computes there. Tells a person why a GPU is not
+    /// used.
+    fn device(&self, saved: &Saved, world: &World) -> Result<Device, Failure> {
+        let wanted = config::Device::named(&self.device).expect("the command line takes no other names");
+        let Placement { device, notice } = device::choose(wanted, Asked::OnCommandLine, &saved.config.train, world)?;
+        notice.iter().for_each(|words| eprintln!("{words}"));
+        Ok(device)
+    }
+
+    /// The same for a process that has no other ranks.
+    fn device_alone(&self, saved: &Saved) -> Result<Device, Failure> {
+        self.device(saved, &World::alone(String::new()))
+    }
+}
 
 /// Which weights `--ema` asks for.
 fn kept(ema: bool) -> Kept {

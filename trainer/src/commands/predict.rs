@@ -42,6 +42,8 @@ pub struct Arguments {
     /// The moving average of the checkpoint's weights instead of the weights.
     #[arg(long, conflicts_with = "weights")]
     ema: bool,
+    #[command(flatten)]
+    computing: super::Computing,
     /// Print one JSON object a line for each image: file, logits, top5.
     #[arg(long)]
     json: bool,
@@ -83,7 +85,7 @@ pub fn run(arguments: &Arguments) -> Exit {
 
 fn predict(arguments: &Arguments) -> Result<Exit, Failure> {
     let saved = open(arguments)?.with(changes(arguments)?)?;
-    let mut predictor = Predictor::new(&saved)?;
+    let mut predictor = Predictor::new(&saved, arguments.computing.device_alone(&saved)?)?;
     let mut bad = 0;
     for path in &arguments.images {
         match predictor.logits(path) {

@@ -13,7 +13,8 @@ use crate::classification::ImageBatch;
 use crate::evaluation::for_each_batch;
 use crate::failure::Failure;
 
-/// Histograms of the pre-activations of every activation of `saved`, over the images that `spec` says; bad ones are left out.
+/// Histograms of the pre-activations of every activation of `saved`, computed on `device`, over the images that `spec` says; bad
+/// ones are left out.
 ///
 /// # Errors
 /// [`Exit::Data`] when the loader gives up or no image can be read; [`Exit::Config`] when the network has no activations, or one is
@@ -23,12 +24,13 @@ pub fn inspect(
     images: &dyn Source,
     spec: &LoaderSpec,
     stats: &LoaderStats,
+    device: Device,
 ) -> Result<LayerFile, Failure> {
-    let (described, model) = (saved.spec()?, saved.model(Device::Cpu)?);
+    let (described, model) = (saved.spec()?, saved.model(device)?);
     let modules = model.activations();
     let mut tallies: Vec<Option<Tally>> = modules.iter().map(|_| None).collect();
     let mut seen = 0;
-    for_each_batch(images, spec, described.image_size, stats, |batch| {
+    for_each_batch(images, spec, described.image_size, stats, device, |batch| {
         let (good, count) = readable(batch);
         if count == 0 {
             return Ok(());
@@ -39,7 +41,7 @@ pub fn inspect(
         for Preactivations { module, values } in model.parameters().watched() {
             let place = modules.iter().position(|known| *known == module).expect("a module of the model");
             let units = *values.size().last().expect("two dimensions") as usize;
-            let values: Vec<f32> = Vec::try_from(values.flatten(0, -1)).expect("values in f32 on the CPU");
+            let values: Vec<f32> = Vec::try_from(values.flatten(0, -1).to_device(Device::Cpu)).expect("values in f32");
             let counted = match &mut tallies[place] {
                 Some(tally) => tally.take_in(&values),
                 none => Tally::new(&module, &values, units).map(|tally| *none = Some(tally)),
@@ -75,7 +77,7 @@ fn readable(batch: &ImageBatch<'_>) -> (Tensor, u64) {
     let rows: Vec<i64> = rows.map(|(row, _)| row).collect();
     let images = match rows.len() == batch.labels.len() {
         true => batch.images.shallow_clone(),
-        false => batch.images.index_select(0, &Tensor::from_slice(&rows)),
+        false => batch.images.index_select(0, &Tensor::from_slice(&rows).to_device(batch.images.device())),
     };
     (images, rows.len() as u64)
 }

@@ -9,6 +9,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::saved::Saved;
 use crate::failure::Failure;
+use crate::memory::sent;
 
 /// A network that is asked about one image after the other.
 pub struct Predictor {
@@ -30,12 +31,12 @@ pub struct Answer {
 }
 
 impl Predictor {
-    /// Gets a saved network ready.
+    /// Gets a saved network ready on `device`.
     ///
     /// # Errors
     /// When the weights are not those of the model.
-    pub fn new(saved: &Saved) -> Result<Predictor, Failure> {
-        let model = saved.model(Device::Cpu)?;
+    pub fn new(saved: &Saved, device: Device) -> Result<Predictor, Failure> {
+        let model = saved.model(device)?;
         let transform = Transform::evaluation(&saved.config, saved.spec()?.image_size as u32);
         let side = i64::from(transform.size);
         Ok(Predictor {
@@ -53,7 +54,8 @@ impl Predictor {
     /// When the image cannot be read or decoded.
     pub fn logits(&mut self, path: &Path) -> Result<Vec<f32>, BadImage> {
         self.images.prepare(path, bytemuck::cast_slice_mut(&mut self.pixels))?;
-        let image = Tensor::from_slice(&self.pixels).view([1, 3, self.side, self.side]);
+        let image = sent(Tensor::from_slice(&self.pixels), self.model.parameters().device());
+        let image = image.view([1, 3, self.side, self.side]);
         let logits = self.model.forward(&image, Mode::Evaluate).logits.to_kind(Kind::Float);
         Ok(Vec::try_from(logits.flatten(0, -1)).expect("logits are a row of floats"))
     }

@@ -3,11 +3,12 @@
 use collectives::Communicator;
 use dataloader::{EvaluationSet, LoaderSpec, LoaderStats, SKIPPED};
 use models::{Mode, Model};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::classification::{Accuracy, ImageBatch};
-use crate::evaluation::sum_of_scores;
+use crate::evaluation::{for_each_batch, sum_over_ranks};
 use crate::failure::Failure;
+use crate::tally::{Tally, best};
 
 /// What came of an evaluation, over all ranks.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,21 +31,22 @@ pub fn score(
     stats: &LoaderStats,
     communicator: &dyn Communicator,
 ) -> Result<Scored, Failure> {
-    let shut = set.chosen_from.as_ref().map(|open| shut_out(open, set.images.classes().len()));
-    let of_batch = |batch: &ImageBatch<'_>| {
-        let mut logits = {
-            let images = batch.images.to_device(model.parameters().device());
-            model.forward(&images, Mode::Evaluate).logits.to_kind(Kind::Float).to_device(Device::Cpu)
-        };
+    let device = model.parameters().device();
+    let shut = set.chosen_from.as_ref().map(|open| shut_out(open, set.images.classes().len()).to_device(device));
+    let (mut tally, mut answers) = (Tally::new(device), Answers::default());
+    for_each_batch(&*set.images, spec, image_size, stats, device, |batch| {
+        let mut logits = model.forward(&batch.images, Mode::Evaluate).logits.to_kind(Kind::Float);
         if let Some(shut) = &shut {
             logits += shut;
         }
         match &set.accepted {
-            None => Accuracy::of(&logits, batch.labels),
-            Some(accepted) => accepting(&logits, batch, accepted),
+            None => tally.add(&logits, batch.labels),
+            Some(_) => answers.add(&logits, batch),
         }
-    };
-    let accuracy = sum_of_scores(&*set.images, spec, image_size, stats, communicator, of_batch)?;
+        Ok(())
+    })?;
+    let own = set.accepted.as_ref().map_or_else(|| tally.read(), |accepted| answers.count(accepted));
+    let accuracy = sum_over_ranks(own, communicator)?;
     Ok(Scored { accuracy, loss: set.accepted.is_none().then(|| accuracy.loss()) })
 }
 
@@ -57,28 +59,48 @@ fn shut_out(open: &[u32], classes: usize) -> Tensor {
     Tensor::from_slice(&shut)
 }
 
-/// Counts an image as right where its answer is one of those that are accepted for it.
-fn accepting(logits: &Tensor, batch: &ImageBatch<'_>, accepted: &[Vec<u32>]) -> Accuracy {
-    let best = logits.topk(logits.size()[1].min(5), 1, true, true).1; // (N, 5)
-    let columns = best.size()[1] as usize;
-    let best: Vec<i64> = Vec::try_from(best.flatten(0, -1)).expect("indices are whole numbers");
-    let (mut images, mut first, mut first_five) = (0, 0, 0);
-    for ((answers, key), &label) in best.chunks(columns).zip(batch.samples).zip(batch.labels) {
-        if label == SKIPPED {
-            continue;
-        }
-        let right = |answer: &i64| accepted[key.sample as usize].iter().any(|&class| i64::from(class) == *answer);
-        images += 1;
-        first += u64::from(right(&answers[0]));
-        first_five += u64::from(answers.iter().any(right));
+/// The best classes of images that may have several right ones; they stay on the device until they are counted.
+#[derive(Default)]
+struct Answers(Vec<Batch>);
+
+struct Batch {
+    /// The best classes, `(N, 5)`.
+    best: Tensor,
+    /// The number of each image in its set; `None` where it was left out.
+    images: Vec<Option<u64>>,
+}
+
+impl Answers {
+    fn add(&mut self, logits: &Tensor, batch: &ImageBatch<'_>) {
+        let keys = batch.samples.iter().zip(batch.labels);
+        let images = keys.map(|(key, &label)| (label != SKIPPED).then_some(key.sample)).collect();
+        self.0.push(Batch { best: best(logits), images });
     }
-    Accuracy::of_counts(images, first, first_five)
+
+    /// Counts an image as right where its answer is one of those that are accepted for it.
+    fn count(&self, accepted: &[Vec<u32>]) -> Accuracy {
+        let (mut seen, mut first, mut first_five) = (0, 0, 0);
+        for Batch { best, images } in &self.0 {
+            let columns = best.size()[1] as usize;
+            let best: Vec<i64> = Vec::try_from(best.flatten(0, -1)).expect("indices are whole numbers");
+            for (answers, image) in best.chunks(columns).zip(images) {
+                let Some(image) = *image else { continue };
+                let right = |answer: &i64| accepted[image as usize].iter().any(|&class| i64::from(class) == *answer);
+                seen += 1;
+                first += u64::from(right(&answers[0]));
+                first_five += u64::from(answers.iter().any(right));
+            }
+        }
+        Accuracy::of_counts(seen, first, first_five)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use dataloader::SampleKey;
+    use tch::Device;
+
+    use super::*;
 
     /// Logits whose best answers are the columns named, best first.
     fn answers(rows: &[[i64; 3]]) -> Tensor {
@@ -98,7 +120,9 @@ mod tests {
         let labels = [4, 1, 0, SKIPPED];
         let batch = ImageBatch { images: Tensor::new(), labels: &labels, samples: &samples };
         let accepted = [vec![1, 6], vec![0], vec![4]];
-        let accuracy = accepting(&answers(&[[4, 0, 1], [6, 0, 1], [2, 3, 0], [1, 2, 3]]), &batch, &accepted);
+        let mut found = Answers::default();
+        found.add(&answers(&[[4, 0, 1], [6, 0, 1], [2, 3, 0], [1, 2, 3]]), &batch);
+        let accuracy = found.count(&accepted);
         assert_eq!(accuracy.images(), 3);
         assert!((accuracy.top1() - 200.0 / 3.0).abs() < 1e-9 && (accuracy.top5() - 100.0).abs() < 1e-9);
     }
@@ -106,7 +130,9 @@ mod tests {
     #[test]
     fn classes_that_are_shut_out_are_never_chosen() {
         let logits = answers(&[[4, 0, 1], [6, 5, 1]]) + shut_out(&[0, 1, 5], 8);
-        let accuracy = Accuracy::of(&logits, &[0, 5]);
+        let mut tally = Tally::new(Device::Cpu);
+        tally.add(&logits, &[0, 5]);
+        let accuracy = tally.read();
         assert_eq!((accuracy.top1(), accuracy.images()), (100.0, 2));
         assert!(accuracy.loss().is_finite());
     }

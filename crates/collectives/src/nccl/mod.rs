@@ -37,27 +37,38 @@ pub(crate) fn connect(
         Ok((nccl, Arc::new(device)))
     });
     // All ranks come here, whatever they have found, so that all know why they cannot go on.
-    let seat = match &parts {
-        Ok((nccl, gpu)) => Ok(Seat {
-            host: seat::host(),
-            device,
-            uuid: gpu.uuid.iter().map(|byte| format!("{byte:02x}")).collect(),
-            version: nccl.version,
-        }),
-        Err(CommError::Connect { reason, .. }) => Err(reason.clone()),
-        Err(other) => Err(other.to_string()),
-    };
-    let told = host.all_gather(Phase::new("what GPUs ranks have"), &seat::encode(&seat))?;
+    let seat = parts.as_ref().map(|(nccl, gpu)| Seat::new(device, gpu.uuid, Some(nccl.version)));
+    let agreed = seat::compare(&*host, &seat.map_err(reason));
     let (nccl, gpu) = parts?;
-    seat::agree(&told)?;
+    agreed?;
     let id = share_id(&*host, &nccl, &gpu)?;
     let group = Group::join(nccl, gpu, id, (host.rank(), host.size()), timeout)?;
     Ok(Arc::new(Devices::new(host, group, api::in_words(nccl.version))?))
 }
 
+/// Checks that each rank has a GPU of its own; see [`crate::check_distinct_devices`].
+pub(crate) fn check_distinct(host: &dyn Communicator, device: usize) -> Result<(), CommError> {
+    let gpu = Device::open(device).map_err(places::refused);
+    let agreed = seat::compare(host, &gpu.as_ref().map(|gpu| Seat::new(device, gpu.uuid, None)).map_err(reason));
+    gpu?;
+    agreed
+}
+
+/// The words of an error for other ranks.
+fn reason(error: &CommError) -> String {
+    match error {
+        CommError::Connect { reason, .. } => reason.clone(),
+        other => other.to_string(),
+    }
+}
+
 fn load(folders: &[PathBuf]) -> Result<Nccl, CommError> {
     let [named, search] = [places::VARIABLE, "LD_LIBRARY_PATH"].map(std::env::var_os);
-    let library = places::open(&places::candidates(named.as_deref(), folders, search.as_deref()))?;
+    let is_named = named.as_ref().is_some_and(|path| !path.is_empty());
+    let library = match places::loaded().filter(|_| !is_named) {
+        Some(library) => library,
+        None => places::open(&places::candidates(named.as_deref(), folders, search.as_deref()))?,
+    };
     Nccl::of(library).map_err(places::refused)
 }
 

@@ -11,6 +11,13 @@ use crate::CommError;
 pub(super) const VARIABLE: &str = "RECTIFY_NCCL_LIBRARY";
 const FILE: &str = "libnccl.so.2";
 
+/// The copy that this process has loaded already, which libtorch's CUDA half does: NCCL twice in a process would be two
+/// libraries of perhaps two versions.
+pub(super) fn loaded() -> Option<Library> {
+    // SAFETY: nothing is loaded: the system's loader compares the name with those of the libraries that are.
+    unsafe { Library::open(Some(FILE), RTLD_NOW | RTLD_LOCAL | libc::RTLD_NOLOAD) }.ok()
+}
+
 /// What to try, in order: the file that the variable names and nothing else; or the file in the caller's folders and in those
 /// of `search` (LD_LIBRARY_PATH), then its bare name, which the system's loader looks up.
 pub(super) fn candidates(named: Option<&OsStr>, folders: &[PathBuf], search: Option<&OsStr>) -> Vec<PathBuf> {

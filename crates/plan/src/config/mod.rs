@@ -36,7 +36,7 @@ pub use optimizer::{DecayRule, Optimizer, OptimizerName, ScaleRule};
 pub use parallel::{Backend, Parallel, Wire};
 pub use reference::reference;
 pub use schedule::{DecayShape, Schedule, ScheduleName};
-pub use train::{Device, Precision, Train};
+pub use train::{AttentionBackend, Device, Precision, Train};
 
 use crate::error::{ConfigError, Place};
 use crate::schema::{Key, Kind};

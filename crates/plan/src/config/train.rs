@@ -27,6 +27,18 @@ choice! {
     }
 }
 
+choice! {
+    /// What computes attention on a GPU. A CPU always takes libtorch's own choice.
+    pub enum AttentionBackend {
+        /// The same as `Flash`, until a measurement on GPUs says otherwise.
+        Auto = "auto",
+        /// FlashAttention. In f32, or with a mask (Swin), libtorch's memory-efficient attention.
+        Flash = "flash",
+        /// cuDNN's fused attention; where it does not take the inputs (f32), as `Flash`.
+        Cudnn = "cudnn",
+    }
+}
+
 section! {
     /// `[train]`: batches and threads.
     pub struct Train {
@@ -38,6 +50,12 @@ section! {
         device: Device = Device::Auto, Kind::OneOf { what: "a device", names: Device::names };
         /// In which numbers a step is computed.
         precision: Precision = Precision::F32, Kind::OneOf { what: "a precision", names: Precision::names };
+        /// What computes attention on a GPU: `"auto"` is `"flash"`, which leaves f32 and masked attention (Swin) to libtorch's
+        /// memory-efficient kernel; `"cudnn"` takes cuDNN's kernel for bf16 and f16. No effect on a CPU.
+        attention: AttentionBackend = AttentionBackend::Auto, Kind::OneOf { what: "a backend of attention", names: AttentionBackend::names };
+        /// Let a GPU (NVIDIA Ampere or newer) round the factors of f32 products and convolutions to TF32, which has 10 bits of
+        /// mantissa: faster, and less exact. Otherwise f32 is f32 in both. No effect on a CPU.
+        tf32: bool = false, Kind::Flag;
         /// Compute the blocks of a transformer once more in the backward pass, in place of keeping what they computed (activation
         /// checkpointing): much less memory for one more forward pass of the blocks, and the same numbers.
         recompute: bool = false, Kind::Flag;
