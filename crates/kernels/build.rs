@@ -46,7 +46,7 @@ fn main() {
     }
     let mut build = cpp();
     build.include(&include).include(include.join("torch/csrc/api/include")).flag("-fopenmp").warnings(false);
-    const FILES: [&str; 11] = [
+    const FILES: &[&str] = &[
         "activation",
         "activation_cuda",
         "allocator",

@@ -38,13 +38,8 @@ cc -O2 -shared -fPIC -I "$cupti/include" -I .cuda-build/nvidia/cu13/include scri
 strip "$programs"/*
 "$release/rectify-data" sample "$bundle/programs/digits" >/dev/null
 # The kernels of an H100 or H200, compiled here; another GPU compiles its own there.
-if [ -f crates/kernels/examples/compile_kernels.rs ]; then
-  cargo build "${without_mpi[@]}" --example compile_kernels
-  CUDA_BUILD=$PWD/.cuda-build LD_LIBRARY_PATH=$PWD/.libtorch/lib "$release/examples/compile_kernels" 90 "$bundle/programs/kernels"
-else
-  echo "note: no compile_kernels in this checkout: kernels will be compiled on the machine with the GPU"
-fi
-# gzip, since every python3 can unpack it.
+cargo build "${without_mpi[@]}" --example compile_kernels
+CUDA_BUILD=$PWD/.cuda-build LD_LIBRARY_PATH=$PWD/.libtorch/lib "$release/examples/compile_kernels" 90 "$bundle/programs/kernels"
 tar -C "$bundle/programs" -cf - . | gzip -9 >"$bundle/programs.tar.gz"
 rm -r "$bundle/programs"
 [ -z "$cifar" ] || cp "$cifar" "$bundle/cifar10.tar.xz"

@@ -98,14 +98,7 @@ fn every_stage_runs_as_far_as_a_machine_without_a_gpu_can() {
     let (across, graph) = (format!("CPU to GPU: {alike}"), format!("eager to graph: {alike}"));
     says(3, &["fused: 1 passed", "nccl: 1 listed", &across, &graph, "racecheck: 0 hazards", "memcheck: 0 errors"]);
     let cases = ["deit_small-bf16-cuda: ", "vit_tiny-bf16-cuda: ", "swin_tiny-bf16-cuda: ", "-gelu-cudnn-nograph: "];
-    // Cases that set `train.attention` are left out until the config has that key.
-    let has_attention =
-        fs::read_to_string(repository().join("docs/config.md")).expect("keys").contains("| `attention` |");
-    if has_attention {
-        says(4, &cases);
-    } else {
-        assert!(cases.iter().all(|case| lines[4].contains(case)), "{}", lines[4]);
-    }
+    says(4, &cases);
     says(5, &["by CUPTI: 12 kernels in 0.58 ms", "by ncu: 12 kernels in 0.58 ms"]);
     says(6, &["loader: ", "erasing: ", "plain: "]);
     // A python3 without timm leaves the peers out, any other has ratios.
@@ -118,7 +111,7 @@ fn every_stage_runs_as_far_as_a_machine_without_a_gpu_can() {
     }
     assert!(!names.contains("safetensors") && !names.contains("JPEG"), "{names}");
     assert!(fs::metadata(&file).expect("the archive").len() < 8_000_000);
-    let _ = ended.code(if has_attention { 0 } else { 1 });
+    let _ = ended.code(0);
 }
 
 #[test]
