@@ -7,6 +7,8 @@
 mod activation;
 #[path = "checks/norm.rs"]
 mod norm;
+#[path = "checks/worst.rs"]
+mod worst;
 
 use std::ffi::c_void;
 use std::fs;

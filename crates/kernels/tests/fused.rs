@@ -4,6 +4,8 @@
 mod activation;
 #[path = "checks/norm.rs"]
 mod norm;
+#[path = "checks/worst.rs"]
+mod worst;
 
 use tch::Device;
 
