@@ -119,12 +119,15 @@ fn all() -> Vec<(&'static str, String, u32)> {
         for (storage, formula) in ["float", "double", "Bf16", "F16"].into_iter().zip(&FORMULAS[9 + index..]) {
             all.push(("activation.cu", format!("-DFORMULA={formula} -DSTORAGE={storage}"), architecture));
         }
-        for (groups, (wide, narrow)) in
-            [("float", "float"), ("double", "double"), ("float", "Bf16"), ("float", "F16")].into_iter().enumerate()
-        {
-            let groups = (groups + index) % 4 + 1;
-            let threads = if groups == 4 { 1024 } else { 256 };
-            let definitions = format!("-DWIDE={wide} -DNARROW={narrow} -DROW_GROUPS={groups} -DROW_THREADS={threads}");
+        let kinds = [("float", "float"), ("double", "double"), ("float", "Bf16"), ("float", "F16")];
+        for (place, (wide, narrow)) in kinds.into_iter().enumerate() {
+            let (groups, lanes) = ((place + index) % 3 + 1, [16, 32, 256][index]);
+            let access = ["Words", "Grouped", "Spread"][(place + index) % 3];
+            let branch = ["None", "Plain", "Scaled"][index];
+            let definitions = format!(
+                "-DWIDE={wide} -DNARROW={narrow} -DROW_LANES={lanes} -DROW_GROUPS={groups} \
+                 -DROW_ACCESS={access} -DROW_BRANCH={branch}"
+            );
             all.push(("norm.cu", definitions, architecture));
         }
         for (from, to) in [("float", "float"), ("double", "double"), ("double", "float")] {
