@@ -4,6 +4,8 @@
 
 #include <ATen/ATen.h>
 
+#include <set>
+
 #include "norm_launch.h"
 #include "launch.h"
 
@@ -70,6 +72,25 @@ Tensor norm_backward_on_gpu(const Tensor& sum, at::ScalarType narrow, NormBackwa
   of.dscale = parts == 3 ? first + 2 * step : nullptr;
   variant.start("norm_backward", of);
   return sum_of_rows(of_blocks, sum.scalar_type()).view({parts, all.columns});
+}
+
+void each_norm_kernel(const std::vector<int64_t>& row_lengths, const VisitKernel& visit) {
+  std::set<std::string> seen;
+  for (at::ScalarType narrow : {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble}) {
+    at::ScalarType wide = narrow == at::kDouble ? at::kDouble : at::kFloat;
+    for (int64_t columns : row_lengths) {
+      if (columns < 1 || columns > longest_row(bytes_of(wide))) continue;
+      Teams teams = teams_of({0, 1, columns, 1}, bytes_of(wide));
+      bool whole = columns * bytes_of(wide) % 16 == 0;
+      for (RowAccess access : {RowAccess::Words, RowAccess::Grouped, RowAccess::Spread}) {
+        if (whole == (access == RowAccess::Spread)) continue;
+        for (RowBranch branch : {RowBranch::None, RowBranch::Plain, RowBranch::Scaled}) {
+          std::string definitions = definitions_of(wide, narrow, teams, access, branch);
+          if (seen.insert(definitions).second) visit("norm.cu", definitions);
+        }
+      }
+    }
+  }
 }
 
 }  // namespace rectify

@@ -246,16 +246,22 @@ __device__ void backward(const NormBackward& of, Rows rows) {
 
 #ifdef WIDE
 // How many threads a processor has room for, of its 65536 registers: 1024 with 64 each, 768 with
-// 80, 512 with 128. The bound is the highest at which nothing spills; tests/nvrtc.rs holds the
-// outcome. Forward a thread holds its part of a row. Backward it holds twice that and two or three
-// sums of columns; HELD counts these in words of 16 bytes, and what addresses and arithmetic take
-// more where accesses are narrow, in f64, and by the compiler for sm_100.
+// 80, 512 with 128, 256 with 255. The bound is the highest at which nothing spills; tests/nvrtc.rs
+// holds the outcome. Forward a thread holds its part of a row. Backward it holds twice that and two
+// or three sums of columns. Both are counted here in words of 16 bytes, and more is added for what
+// takes further registers: narrow accesses, a branch in f32, f64, and the compiler for sm_100.
 constexpr bool F32 = sizeof(WIDE) == 4;
 constexpr int BLOCK = ROW_LANES < TEAM_THREADS ? TEAM_THREADS : ROW_LANES;
-constexpr int FORWARD_THREADS = F32 && ROW_GROUPS < 4 ? 1024 : 768;
-constexpr int HELD = ROW_GROUPS * (RowBranch::ROW_BRANCH == RowBranch::Scaled ? 5 : 4) +
-                     (RowAccess::ROW_ACCESS == RowAccess::Words ? 0 : 4) + (F32 ? 0 : 8) + (__CUDA_ARCH__ >= 1000 ? 2 : 0);
-constexpr int BACKWARD_THREADS = HELD <= 8 ? 1024 : HELD <= 12 ? 768 : HELD <= 22 || BLOCK > 256 ? 512 : 256;
+constexpr int HELD_FORWARD = F32 ? ROW_GROUPS + (__CUDA_ARCH__ >= 1000 ? 1 : 0) : 4;
+constexpr int FORWARD_THREADS = HELD_FORWARD <= 3 ? 1024 : HELD_FORWARD == 4 ? 768 : 512;
+constexpr int HELD_BACKWARD = ROW_GROUPS * (RowBranch::ROW_BRANCH == RowBranch::Scaled ? 5 : 4) +
+                              (RowAccess::ROW_ACCESS == RowAccess::Words ? 0 : 4) +
+                              (sizeof(NARROW) == 4 && ROW_GROUPS == 4 ? 3 : 0) + (F32 ? 0 : 8) +
+                              (__CUDA_ARCH__ >= 1000 ? 2 : 0);
+constexpr int BACKWARD_THREADS = HELD_BACKWARD <= 8    ? 1024
+                                 : HELD_BACKWARD <= 12 ? 768
+                                 : HELD_BACKWARD <= 22 || BLOCK > 256 ? 512
+                                                                      : 256;
 
 extern "C" __global__ void __launch_bounds__(BLOCK, FORWARD_THREADS / BLOCK) norm_forward(NormForward of, Rows rows) {
   forward<WIDE, NARROW, ROW_LANES, ROW_GROUPS, RowAccess::ROW_ACCESS, RowBranch::ROW_BRANCH>(of, rows);
