@@ -22,7 +22,8 @@ c10::DeviceIndex index_of(int device) {
   return (c10::DeviceIndex)device;
 }
 
-// CUDAEvent creates its event with the first `record`, under a guard, and guards every later call itself.
+// CUDAEvent creates its event with the first `record`, under a guard, and guards every later call
+// itself.
 struct Event {
   explicit Event(int device) : device(index_of(device)) {}
   c10::DeviceIndex device;

@@ -5,8 +5,8 @@
 
 namespace rectify {
 
-// The sources that kernels are compiled from, which stay.
-void set_sources(const Source* sources, size_t count);
+// Where machine code of kernels comes from.
+void set_find_cubin(FindCubin find_cubin);
 char* launch(int device, const Kernel* kernel, const Grid* grid, void** arguments);
 
 char* current_stream(int device, void** stream);

@@ -39,17 +39,18 @@ const CudaTable table = [] {
   return all;
 }();
 
-char* begin(const Source* sources, size_t count) {
+char* begin(size_t bytes, FindCubin find_cubin) {
   RECTIFY_GUARD({
+    TORCH_CHECK(bytes == sizeof(CudaTable), "it was built from other sources than this program; run `make build`");
     at::globalContext().lazyInitDevice(c10::DeviceType::CUDA);
-    set_sources(sources, count);
+    set_find_cubin(find_cubin);
   })
 }
 
 }  // namespace
 }  // namespace rectify
 
-extern "C" const rectify::CudaTable* rectify_cuda_table(const rectify::Source* sources, size_t count, char** message) {
-  *message = rectify::begin(sources, count);
+extern "C" const rectify::CudaTable* rectify_cuda_table(size_t bytes, rectify::FindCubin find_cubin, char** message) {
+  *message = rectify::begin(bytes, find_cubin);
   return *message ? nullptr : &rectify::table;
 }

@@ -30,11 +30,14 @@ struct Given {
   Tensor converted[MAX_PARAMETERS];
 };
 
+std::string definitions_of(int formula, at::ScalarType storage) {
+  return std::string("-DFORMULA=") + NAMES[formula] + " -DSTORAGE=" + name_of(storage);
+}
+
 void start(const Tensor& x, const char* name, int formula, const Given& given, const Tiles& tiles) {
-  std::string definitions = std::string("-DFORMULA=") + NAMES[formula] + " -DSTORAGE=" + name_of(x.scalar_type());
   unsigned lanes = tiles.lanes;
   Grid grid{tiles.blocks_across, tiles.blocks_down, lanes, TILE_THREADS / lanes};
-  launch(x, "activation.cu", definitions, name, grid, {&given.of, &tiles});
+  launch(x, "activation.cu", definitions_of(formula, x.scalar_type()), name, grid, {&given.of, &tiles});
 }
 
 Tiles tiles_for(const Tensor& x, const Tensor& bias) {
@@ -44,6 +47,12 @@ Tiles tiles_for(const Tensor& x, const Tensor& bias) {
 }
 
 }  // namespace
+
+void each_activation_kernel(const VisitKernel& visit) {
+  for (int formula = 0; formula < FORMULAS; ++formula)
+    for (at::ScalarType storage : {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble})
+      visit("activation.cu", definitions_of(formula, storage));
+}
 
 Tensor forward_on_gpu(const Tensor& x, const Tensor& bias, int formula, const Parameters& parameters) {
   Tensor y = at::empty_like(x);

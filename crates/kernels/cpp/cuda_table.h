@@ -22,7 +22,8 @@ struct CudaTable {
   // Whether kernels take tensors on a CPU: so it is in tests, which have no GPU.
   bool on_host;
 
-  // Starts a kernel on the device's current stream; `arguments` are the addresses of its arguments. Compiled when first needed.
+  // Starts a kernel on the device's current stream; `arguments` are the addresses of its arguments.
+  // Its machine code is found (FindCubin) and loaded when it is first needed.
   char* (*launch)(int device, const Kernel* kernel, const Grid* grid, void** arguments);
 
   char* (*current_stream)(int device, void** stream);
@@ -57,8 +58,8 @@ struct CudaTable {
   char* (*graph_replay)(void* graph);
   void (*graph_free)(void* graph);
 
-  // Makes the device the current one of this thread (cudaSetDevice), so that what takes no device, here and in libtorch, creates no
-  // context on device 0.
+  // Makes the device the current one of this thread (cudaSetDevice), so that what takes no device,
+  // here and in libtorch, creates no context on device 0.
   char* (*use_device)(int device);
   // The name of the device ("NVIDIA H200"), to be freed.
   char* (*device_name)(int device, char** name);
@@ -67,15 +68,17 @@ struct CudaTable {
   char* (*event_new)(int device, void** event);
   // Records the event on the current stream of its device in this thread.
   char* (*event_record)(void* event);
-  // The host waits, without spinning, for all work that the stream had before the event was last recorded.
+  // The host waits, without spinning, for all work that the stream had before the event was last
+  // recorded.
   char* (*event_synchronize)(void* event);
   void (*event_free)(void* event);
 };
 
-// A file under cuda/ or a header that one of them names.
-struct Source {
-  const char *file, *text;
-};
+// Finds machine code of a file under cuda/ for an architecture (90 for sm_90), in a cache or by
+// compiling it, and calls `take` with it; what it hands over is there for the time of that call.
+// The program gives this function to the library.
+using FindCubin = char* (*)(const char* file, const char* definitions, int architecture,
+                            void (*take)(void* to, const void* code, size_t bytes), void* to);
 
 extern const CudaTable* cuda_table;  // null until it is loaded
 

@@ -3,6 +3,7 @@
 #include "launch.h"
 
 #include <ATen/ATen.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <dlfcn.h>
 
 #include <cstdlib>
@@ -30,14 +31,17 @@ void launch(const at::Tensor& on, const char* file, const std::string& definitio
   TORCH_CHECK(false, message);
 }
 
+static std::string sums_definitions(at::ScalarType from, at::ScalarType to) {
+  return std::string("-DFROM=") + name_of(from) + " -DTO=" + name_of(to);
+}
+
 at::Tensor sum_of_rows(const at::Tensor& parts, at::ScalarType type) {
   at::Tensor found = at::empty({parts.size(1)}, parts.options().dtype(type));
   Sums sums{read(parts), write(found), parts.size(0), parts.size(1)};
   if (sums.columns == 0) return found;
   unsigned lanes = sums_lanes(sums.columns);
-  std::string definitions = std::string("-DFROM=") + name_of(parts.scalar_type()) + " -DTO=" + name_of(type);
   Grid grid{(unsigned)((sums.columns + lanes - 1) / lanes), 1, lanes, SUMS_THREADS / lanes};
-  launch(parts, "sums.cu", definitions, "sums", grid, {&sums});
+  launch(parts, "sums.cu", sums_definitions(parts.scalar_type(), type), "sums", grid, {&sums});
   return found;
 }
 
@@ -61,11 +65,27 @@ extern "C" {
 // From now on what is on a GPU goes by `table`.
 void rectify_use_cuda_table(const rectify::CudaTable* table) { rectify::cuda_table = table; }
 
-// The file that libtorch was loaded from, to be freed; null where the loader does not know.
-char* rectify_libtorch_path() {
+// Calls `visit` for each file and definitions that operations can ask for, on rows of these lengths
+// where that matters.
+void rectify_each_kernel(const int64_t* row_lengths, size_t count, void (*visit)(void* data, const char* file, const char* definitions),
+                         void* data) {
+  rectify::VisitKernel each = [&](const char* file, const std::string& definitions) { visit(data, file, definitions.c_str()); };
+  rectify::each_activation_kernel(each);
+  rectify::each_norm_kernel(std::vector<int64_t>(row_lengths, row_lengths + count), each);
+  for (auto [from, to] : {std::pair(at::kFloat, at::kFloat), {at::kDouble, at::kDouble}, {at::kDouble, at::kFloat}})
+    each("sums.cu", rectify::sums_definitions(from, to));
+}
+
+// The file of the library that a function lies in, or of libtorch where it is null; to be freed.
+// Null where the loader does not know.
+char* rectify_library_path(const void* function) {
   Dl_info info;
-  if (!dladdr((const void*)&at::globalContext, &info) || !info.dli_fname) return nullptr;
+  if (!dladdr(function ? function : (const void*)&at::globalContext, &info) || !info.dli_fname) return nullptr;
   return strdup(info.dli_fname);
 }
+
+// Whether libtorch knows its CUDA half. The first question settles that for the process, so it
+// comes after the library is loaded.
+bool rectify_cuda_is_registered() { return at::detail::getCUDAHooks().hasCUDART(); }
 
 }

@@ -3,8 +3,10 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <initializer_list>
 #include <string>
+#include <vector>
 
 #include "cuda_table.h"
 
@@ -16,6 +18,13 @@ bool by_kernels(const at::Tensor& x);
 // Starts a kernel on the device of `on`, as CudaTable's `launch`.
 void launch(const at::Tensor& on, const char* file, const std::string& definitions, const char* name, Grid grid,
             std::initializer_list<const void*> arguments);
+
+// Lists the kernels that operations can ask for, by the code that asks for them: called with a file
+// and definitions, as `launch` takes them. A new file of kernels adds its function here and to
+// rectify_each_kernel.
+using VisitKernel = std::function<void(const char* file, const std::string& definitions)>;
+void each_activation_kernel(const VisitKernel& visit);
+void each_norm_kernel(const std::vector<int64_t>& row_lengths, const VisitKernel& visit);
 
 // The sums of the columns of `parts` (rows, columns), in `type`.
 at::Tensor sum_of_rows(const at::Tensor& parts, at::ScalarType type);

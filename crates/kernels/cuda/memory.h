@@ -26,9 +26,27 @@ INLINED void store(uint2 word, uint2* to) {
 template <class Word> INLINED void store(Word word, Word* to) { *to = word; }
 #endif
 
-// N numbers that lie on a multiple of their size, in one access.
+// Reads what no thread writes while the kernel runs, so that the compiler may move the read before
+// stores.
+#ifdef __CUDACC_RTC__
+template <class S> INLINED S read_only(const S* from) {
+  if constexpr (sizeof(S) != 2) {
+    return __ldg(from);
+  } else {
+    S number;
+    const unsigned short bits = __ldg((const unsigned short*)from);
+    memcpy(&number, &bits, 2);
+    return number;
+  }
+}
+#else
+template <class S> INLINED S read_only(const S* from) { return *from; }
+#endif
+
+// N numbers that lie on a multiple of their size, in one access; no thread writes them while the
+// kernel runs.
 template <int N, class S, class T> inline void load_word(const S* from, T* to) {
-  typename Word<N * sizeof(S)>::Type word = *(const typename Word<N * sizeof(S)>::Type*)from;
+  typename Word<N * sizeof(S)>::Type word = read_only((const typename Word<N * sizeof(S)>::Type*)from);
   S numbers[N];
   memcpy(numbers, &word, sizeof(word));
   for (int k = 0; k < N; ++k) to[k] = widen(numbers[k]);

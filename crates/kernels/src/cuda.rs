@@ -3,14 +3,18 @@
 //! Nothing here or in libtorch touches a GPU before [`load`]; kernels ([`crate::activation`], [`crate::norm`]) take tensors on one
 //! after it. No kernel has run on a GPU yet: tests run them thread by thread on a CPU, and compile them for GPUs.
 
+mod cache;
+mod compiler;
 mod event;
 mod graph;
+mod nvrtc;
 mod sources;
 mod stream;
 mod table;
 
 use std::env;
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{c_char, c_void};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::{Mutex, OnceLock};
@@ -20,11 +24,15 @@ use tch::Tensor;
 
 use crate::error::{check, taken};
 use crate::{KernelError, ffi};
-use table::{CudaTable, Source};
+use compiler::{COMPILER, find_cubin};
+use table::CudaTable;
 
+pub use cache::{CacheKey, KernelCache};
+pub use compiler::{Cubin, FillError, KernelCompiler};
 pub use event::Event;
 pub use graph::Graph;
-pub use sources::SOURCES;
+pub use nvrtc::{CompileError, Compiled, Nvrtc};
+pub use sources::KernelSource;
 pub use stream::{SideStream, is_used_here};
 
 /// The half of libtorch that is for GPUs.
@@ -58,6 +66,13 @@ pub enum CudaError {
         /// The loader's words.
         message: String,
     },
+    /// libtorch settled that there is no CUDA before its CUDA half was loaded, and keeps that for
+    /// the life of the process.
+    #[error(
+        "{LIBTORCH} was loaded too late: libtorch had computed a gradient or was asked about CUDA before, and goes on without CUDA \
+         until the process ends; kernels::cuda::load must come first (choose the device before anything else is computed)"
+    )]
+    TooLate,
     /// It was loaded, and there is nothing that it could use.
     #[error("{OURS} was loaded, and: {message}")]
     Unusable {
@@ -71,13 +86,20 @@ fn in_words(places: &[PathBuf]) -> String {
     places.join(" or ")
 }
 
-/// Loads libtorch's CUDA half from where libtorch itself was loaded, then our library over it, which lies beside the program, in
-/// the folder above, or where `RECTIFY_CUDA_LIBRARY` says. Does nothing when it was done before.
+/// Loads libtorch's CUDA half from where libtorch itself was loaded, then our library over it,
+/// which lies beside the program, in the folder above, or where `RECTIFY_CUDA_LIBRARY` says. Does
+/// nothing when it was done before.
 ///
-/// Comes before anything asks libtorch about CUDA: its answer, that there is none, would stay.
+/// **It comes before the first backward pass of the process**, also one on the CPU, and before
+/// anything that asks libtorch about CUDA (`tch::Cuda`, `tch::manual_seed`). Both make libtorch
+/// settle which devices there are, once: after that a GPU cannot be used until the process ends,
+/// and this is [`CudaError::TooLate`].
+///
+/// NVRTC is loaded here as well, since cuDNN may want it before the first kernel of ours does; that
+/// it is missing is an error of the first kernel that needs it.
 ///
 /// # Errors
-/// [`CudaError`] where a library is missing, cannot be loaded, or finds no GPU.
+/// [`CudaError`] where a library is missing, cannot be loaded, comes too late, or finds no GPU.
 pub fn load() -> Result<(), CudaError> {
     static LOADING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = LOADING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -85,6 +107,11 @@ pub fn load() -> Result<(), CudaError> {
         return Ok(());
     }
     open(&libtorch_folder().join(LIBTORCH))?;
+    if !is_registered() {
+        return Err(CudaError::TooLate);
+    }
+    let beside: Vec<PathBuf> = packages_folder().map(|folder| folder.join("nvidia/cu13/lib")).into_iter().collect();
+    COMPILER.get_or_init(|| Ok(KernelCompiler::new(Nvrtc::open(&beside)?, KernelCache::of_user())));
     let table = ours(open(&find_ours()?)?)?;
     // SAFETY: the table is one of the same layout, and its library stays.
     unsafe { use_table(ptr::from_ref(table).cast()) };
@@ -92,17 +119,26 @@ pub fn load() -> Result<(), CudaError> {
     Ok(())
 }
 
+/// Whether libtorch knows its CUDA half. Asking settles it, so this comes after the half is loaded.
+#[doc(hidden)]
+pub fn is_registered() -> bool {
+    // SAFETY: takes nothing.
+    unsafe { ffi::rectify_cuda_is_registered() }
+}
+
 /// Whether [`load`] succeeded.
 pub fn is_loaded() -> bool {
     TABLE.get().is_some()
 }
 
-/// Makes a device the current one of this thread (`cudaSetDevice`). Each rank calls it once, after it has chosen its device: without
-/// it, CUDA calls that take no device open a context on device 0, which costs memory there and, in a later call, waits for the wrong
-/// GPU. Other threads keep their own current device.
+/// Makes a device the current one of this thread (`cudaSetDevice`). Each rank calls it once, after
+/// it has chosen its device: without it, CUDA calls that take no device open a context on device 0,
+/// which costs memory there and, in a later call, waits for the wrong GPU. Other threads keep their
+/// own current device.
 ///
 /// # Errors
-/// When there is no such device, or its context cannot be created (its memory is full, or it is in exclusive mode).
+/// When there is no such device, or its context cannot be created (its memory is full, or it is in
+/// exclusive mode).
 ///
 /// # Panics
 /// When CUDA is not loaded.
@@ -196,14 +232,30 @@ fn number(device: usize) -> i32 {
     i32::try_from(device).expect("no machine has so many GPUs")
 }
 
-/// The folder that libtorch was loaded from.
+/// The folder that libtorch was loaded from, links followed: `.libtorch` is one.
 pub fn libtorch_folder() -> PathBuf {
+    library_of(ptr::null()).as_deref().and_then(Path::parent).map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// The folder of the Python packages that libtorch's wheel is among, in which NVIDIA's wheels have
+/// their libraries (`nvidia/cu13/lib`, `nvidia/nccl/lib`); links are followed. `None` where
+/// libtorch is not in a folder of a folder.
+pub fn packages_folder() -> Option<PathBuf> {
+    // …/torch/lib
+    libtorch_folder().ancestors().nth(2).map(Path::to_path_buf)
+}
+
+/// The file of the library that a function lies in, or of libtorch where it is null. Links of
+/// folders are followed, and those of the file itself are not, since what lies beside the link
+/// belongs to it.
+fn library_of(function: *const c_void) -> Option<PathBuf> {
     // SAFETY: answers with null or a string of `strdup`.
     let path = unsafe {
-        let path = ffi::rectify_libtorch_path();
-        if path.is_null() { String::new() } else { taken(path) }
+        let path = ffi::rectify_library_path(function);
+        if path.is_null() { return None } else { taken(path) }
     };
-    Path::new(&path).parent().map(Path::to_path_buf).unwrap_or_default()
+    let path = Path::new(&path);
+    Some(fs::canonicalize(path.parent()?).ok()?.join(path.file_name()?))
 }
 
 fn find_ours() -> Result<PathBuf, CudaError> {
@@ -225,15 +277,16 @@ fn open(file: &Path) -> Result<&'static Library, CudaError> {
     Ok(Box::leak(Box::new(library)))
 }
 
-/// What our library offers, once it has the sources of the kernels.
+/// What our library offers, once it knows where machine code of kernels comes from.
 fn ours(library: &'static Library) -> Result<&'static CudaTable, CudaError> {
-    type Open = unsafe extern "C" fn(*const Source, usize, *mut *mut c_char) -> *const CudaTable;
+    type Open = unsafe extern "C" fn(usize, *const c_void, *mut *mut c_char) -> *const CudaTable;
     let unusable = |message: String| CudaError::Unusable { message };
     let mut message = ptr::null_mut();
-    // SAFETY: the function has that type, the sources stay, and so does the table with its library.
+    // SAFETY: the function has that type, and the table stays with its library, which is never
+    // closed.
     let table = unsafe {
-        let open = library.get::<Open>(b"rectify_cuda_open").map_err(|error| unusable(error.to_string()))?;
-        open(sources::all().as_ptr(), sources::all().len(), &mut message).as_ref()
+        let open = library.get::<Open>(b"rectify_cuda_table_of").map_err(|error| unusable(error.to_string()))?;
+        open(size_of::<CudaTable>(), find_cubin as *const c_void, &mut message).as_ref()
     };
     table.ok_or_else(|| {
         // SAFETY: without a table there is a message, a string of `strdup`.
@@ -241,11 +294,6 @@ fn ours(library: &'static Library) -> Result<&'static CudaTable, CudaError> {
         // What follows the first line is where in libtorch it happened.
         unusable(message.lines().next().unwrap_or_default().trim_end_matches('.').to_owned())
     })
-}
-
-/// A text of ours as C has it.
-fn c_text(text: &'static str) -> *const c_char {
-    CStr::from_bytes_with_nul(text.as_bytes()).expect("a text that ends with its only zero").as_ptr()
 }
 
 #[cfg(test)]
@@ -265,5 +313,9 @@ mod tests {
     #[test]
     fn libtorch_is_found_where_it_was_loaded_from() {
         assert!(libtorch_folder().join("libtorch_cpu.so").is_file(), "{:?}", libtorch_folder());
+        // `.libtorch` is a link: above it lies the checkout, and above what it names the other
+        // wheels.
+        let packages = packages_folder().expect("a wheel's libtorch");
+        assert!(packages.join("nvidia").is_dir(), "{}", packages.display());
     }
 }

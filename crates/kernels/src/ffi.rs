@@ -95,7 +95,14 @@ unsafe extern "C" {
     ) -> *mut c_char;
 
     pub fn rectify_use_cuda_table(table: *const c_void);
-    pub fn rectify_libtorch_path() -> *mut c_char;
+    pub fn rectify_library_path(of: *const c_void) -> *mut c_char;
+    pub fn rectify_cuda_is_registered() -> bool;
+    pub fn rectify_each_kernel(
+        row_lengths: *const i64,
+        count: usize,
+        visit: unsafe extern "C" fn(data: *mut c_void, file: *const c_char, definitions: *const c_char),
+        data: *mut c_void,
+    );
 
     pub fn rectify_sgd(
         values: *const CTensor,

@@ -7,6 +7,10 @@
 mod activation;
 #[path = "checks/norm.rs"]
 mod norm;
+#[path = "checks/row_lengths.rs"]
+mod row_lengths;
+#[path = "checks/worst.rs"]
+mod worst;
 
 use std::ffi::c_void;
 use std::fs;

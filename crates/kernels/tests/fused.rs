@@ -4,6 +4,10 @@
 mod activation;
 #[path = "checks/norm.rs"]
 mod norm;
+#[path = "checks/row_lengths.rs"]
+mod row_lengths;
+#[path = "checks/worst.rs"]
+mod worst;
 
 use tch::Device;
 

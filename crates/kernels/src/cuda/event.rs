@@ -13,8 +13,8 @@ pub struct Event {
     event: *mut c_void,
 }
 
-// SAFETY: CUDA's events belong to no thread; `record` and `synchronize` of one event are not called at once, since the event is not
-// `Sync`.
+// SAFETY: CUDA's events belong to no thread; `record` and `synchronize` of one event are not called
+// at once, since the event is not `Sync`.
 unsafe impl Send for Event {}
 
 impl Event {
@@ -32,7 +32,8 @@ impl Event {
         Ok(Event { event })
     }
 
-    /// Records the event on the current stream of its device in this thread, behind all work that the stream has.
+    /// Records the event on the current stream of its device in this thread, behind all work that
+    /// the stream has.
     ///
     /// # Errors
     /// When the device has failed.
@@ -41,8 +42,8 @@ impl Event {
         check("an event", unsafe { (table().event_record)(self.event) })
     }
 
-    /// The host waits until the device has done the work that lay before the last `record`. Returns at once when nothing was
-    /// recorded. The waiting thread sleeps instead of spinning.
+    /// The host waits until the device has done the work that lay before the last `record`. Returns
+    /// at once when nothing was recorded. The waiting thread sleeps instead of spinning.
     ///
     /// # Errors
     /// When the device has failed.

@@ -42,27 +42,17 @@ unsafe impl Sync for CudaTable {}
 // SAFETY: likewise.
 unsafe impl Send for CudaTable {}
 
-/// A source of kernels, or a header that one names.
-#[repr(C)]
-pub struct Source {
-    pub file: *const c_char,
-    pub text: *const c_char,
-}
-
-// SAFETY: both are texts of this program, which never change.
-unsafe impl Sync for Source {}
-// SAFETY: likewise.
-unsafe impl Send for Source {}
-
 #[cfg(test)]
 mod tests {
-    /// The names before `after`, in order, of the fields between the line `first` and the next closing brace.
+    /// The names before `after`, in order, of the fields between the line `first` and the next
+    /// closing brace.
     fn fields(text: &str, first: &str, name_of: impl Fn(&str) -> Option<String>) -> Vec<String> {
         let inside = text.split_once(first).expect("the struct is there").1;
         inside.lines().take_while(|line| !line.starts_with('}')).filter_map(name_of).collect()
     }
 
-    /// Both sides cast the same memory, so a field that one of them lacks or has elsewhere calls the wrong function.
+    /// Both sides cast the same memory, so a field that one of them lacks or has elsewhere calls
+    /// the wrong function.
     #[test]
     fn the_table_has_the_same_fields_in_rust_and_in_cpp() {
         let rust = fields(include_str!("table.rs"), "pub struct CudaTable {", |line| {

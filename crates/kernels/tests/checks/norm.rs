@@ -5,6 +5,9 @@ use kernels::norm::{Branch, LayerNorm};
 use random::Key;
 use tch::{Kind, Tensor};
 
+use crate::row_lengths;
+use crate::worst::Worst;
+
 const EPS: f64 = 1e-5;
 
 /// `(images, rows of each, columns)`: with and without whole vector registers, some that are cut into many blocks, rows longer
@@ -17,7 +20,7 @@ const SHAPES: [[usize; 3]; 10] = [
     [2, 197, 64],
     [4, 130, 257],
     [2, 4, 1500],
-    [1, 2, 4001],
+    [1, 2, 3001],
     [0, 3, 8],
     [2, 0, 8],
 ];
@@ -79,6 +82,26 @@ impl Case {
             bias: leaf(numbers(6, columns, 1.0, wide)),
             above: numbers(7, &shape, 1.0, narrow),
             above_sum: numbers(8, &shape, 1.0, wide),
+        }
+    }
+
+    /// The same numbers, each tensor beginning one element behind a multiple of 16 bytes.
+    fn moved(&self) -> Case {
+        let moved = |tensor: &Tensor| {
+            let flat = tensor.detach().flatten(0, -1);
+            let longer = Tensor::cat(&[&Tensor::zeros([1], (flat.kind(), flat.device())), &flat], 0);
+            longer.narrow(0, 1, flat.numel() as i64).view(tensor.size().as_slice()).set_requires_grad(true)
+        };
+        Case {
+            shape: self.shape,
+            x: moved(&self.x),
+            branch: self.branch.as_ref().map(moved),
+            scale: self.scale.as_ref().map(moved),
+            mask: self.mask.as_ref().map(Tensor::shallow_clone),
+            weight: moved(&self.weight),
+            bias: moved(&self.bias),
+            above: self.above.shallow_clone(),
+            above_sum: self.above_sum.shallow_clone(),
         }
     }
 
@@ -168,24 +191,84 @@ fn assert_close(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
     }
 }
 
+/// Whether there is a branch, a scale and a mask.
+const PARTS: [[bool; 3]; 5] = [[false; 3], [true, false, false], [true, true, false], [true, false, true], [true; 3]];
+
+/// Notes all that a case has found, relative to the largest that is expected.
+fn note(worst: &mut Worst, of: &str, found: &Found, expected: &Found, tolerance: f64, what: &str) {
+    let all = [
+        ("y", &found.y, &expected.y),
+        ("sum", &found.sum, &expected.sum),
+        ("dx", &found.dx, &expected.dx),
+        ("dbranch", &found.dbranch, &expected.dbranch),
+        ("dscale", &found.dscale, &expected.dscale),
+        ("dweight", &found.dweight, &expected.dweight),
+        ("dbias", &found.dbias, &expected.dbias),
+    ];
+    for (part, found, expected) in all {
+        assert_eq!(found.len(), expected.len(), "{part} of {what}");
+        let size = expected.iter().fold(1.0, |most: f64, value| most.max(value.abs()));
+        let row = format!("{of} {part}");
+        for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+            worst.note(&row, *found, *expected, tolerance * size, || format!("{what}, {i}"));
+        }
+    }
+}
+
 #[test]
 fn values_and_gradients_are_those_of_the_formulas() {
+    let mut worst = Worst::default();
     for shape in SHAPES {
+        let columns = shape[2] as i64;
+        assert!(row_lengths::SOME.contains(&columns), "{columns} is not in row_lengths::SOME");
         for (wide, narrow, tolerance) in KINDS {
-            for parts in [[false; 3], [true, false, false], [true, true, false], [true, false, true], [true; 3]] {
+            for parts in PARTS {
                 let case = Case::new(shape, wide, narrow, parts);
-                let (found, expected) = (case.run(narrow), case.reference());
-                let what = format!("{shape:?}, {wide:?} to {narrow:?}, branch, scale, mask: {parts:?}");
-                assert_close(&found.y, &expected.y, tolerance, &format!("{what}: y"));
-                assert_close(&found.sum, &expected.sum, tolerance, &format!("{what}: sum"));
-                assert_close(&found.dx, &expected.dx, tolerance, &format!("{what}: dx"));
-                assert_close(&found.dbranch, &expected.dbranch, tolerance, &format!("{what}: dbranch"));
-                assert_close(&found.dscale, &expected.dscale, tolerance, &format!("{what}: dscale"));
-                assert_close(&found.dweight, &expected.dweight, tolerance, &format!("{what}: dweight"));
-                assert_close(&found.dbias, &expected.dbias, tolerance, &format!("{what}: dbias"));
+                let what = format!("{shape:?}, branch, scale, mask: {parts:?}");
+                let of = format!("{wide:?} to {narrow:?}");
+                note(&mut worst, &of, &case.run(narrow), &case.reference(), tolerance, &what);
             }
         }
     }
+    worst.finish();
+}
+
+/// Rows of every length that kernels are compiled for, more of them than a block has at once, that
+/// begin on 16 bytes or anywhere: the numbers are right, and the same bits wherever they begin (on
+/// a GPU nearly: its compiler may fuse other operations).
+#[test]
+fn every_row_length_is_as_good_wherever_it_begins() {
+    let mut worst = Worst::default();
+    let (wide, narrow, tolerance) = KINDS[2];
+    for columns in row_lengths::EVERY_VARIANT.map(|columns| columns as usize) {
+        let shape = [2, (1500 / columns).max(2) | 1, columns];
+        for parts in [[false; 3], [true, false, true], [true; 3]] {
+            let case = Case::new(shape, wide, narrow, parts);
+            let (found, expected) = (case.run(narrow), case.reference());
+            let what = format!("{shape:?}, branch, scale, mask: {parts:?}");
+            note(&mut worst, "from 16 bytes", &found, &expected, tolerance, &what);
+            if columns % 4 > 0 {
+                continue; // such rows begin anywhere in any case
+            }
+            let moved = case.moved().run(narrow);
+            note(&mut worst, "from anywhere", &moved, &expected, tolerance, &what);
+            if !crate::device().is_cuda() {
+                assert_eq!(format!("{found:?}"), format!("{moved:?}"), "{what}, from another beginning");
+            }
+        }
+    }
+    worst.finish();
+}
+
+/// More rows than all blocks of a GPU's grid have at once, so that each team goes on to further
+/// ones.
+#[test]
+fn many_short_rows_are_as_good() {
+    let mut worst = Worst::default();
+    let (wide, narrow, tolerance) = KINDS[2];
+    let case = Case::new([1, 34_000, 8], wide, narrow, [true; 3]);
+    note(&mut worst, "many rows", &case.run(narrow), &case.reference(), tolerance, "34 000 rows of 8");
+    worst.finish();
 }
 
 /// A NaN or an infinity spoils its own row and no other; denormals and constant rows are numbers like any others.

@@ -46,7 +46,7 @@ struct Block {
   unsigned current;
   bool moved;  // whether any thread went past a barrier or ended in this round
   Barrier all, of_teams[16];
-  std::vector<Barrier> of_warps;
+  std::vector<Barrier> of_shuffles;  // by the first thread of those that shuffle together
   std::vector<uint64_t> shuffled;
   const std::function<void()>* work;
 };
@@ -88,7 +88,7 @@ inline void start_fibers() {
   block.fibers.resize(threads);
   block.all = {};
   for (Barrier& team : block.of_teams) team = {};
-  block.of_warps.assign((threads + WARP - 1) / WARP, {});
+  block.of_shuffles.assign(threads, {});
   block.shuffled.resize(threads);
   for (unsigned index = 0; index < threads; ++index) {
     Fiber& fiber = block.fibers[index];
@@ -143,14 +143,21 @@ inline void __syncthreads() { emulation::wait_at(emulation::block.all, blockDim.
 // As memory.h has it for a GPU.
 inline void wait_for_team(int index, int threads) { emulation::wait_at(emulation::block.of_teams[index], threads); }
 
-template <class T> inline T __shfl_xor_sync(unsigned, T number, int distance) {
+// The threads of a warp that `mask` names wait for one another; one that it does not name, or that
+// reads from outside it, ends the process.
+template <class T> inline T __shfl_xor_sync(unsigned mask, T number, int distance) {
   emulation::Block& block = emulation::block;
-  unsigned thread = block.current;
-  emulation::Barrier& warp = block.of_warps[thread / emulation::WARP];
+  unsigned thread = block.current, lane = thread % emulation::WARP;
+  if (!(mask >> lane & 1) || !(mask >> (lane ^ distance) & 1)) {
+    fprintf(stderr, "lane %u shuffles with lane %u under the mask %08x\n", lane, lane ^ distance, mask);
+    abort();
+  }
+  emulation::Barrier& together = block.of_shuffles[thread - lane + __builtin_ctz(mask)];
+  unsigned threads = __builtin_popcount(mask);
   __builtin_memcpy(&block.shuffled[thread], &number, sizeof(T));
-  emulation::wait_at(warp, emulation::WARP);
+  emulation::wait_at(together, threads);
   T other;
   __builtin_memcpy(&other, &block.shuffled[thread ^ distance], sizeof(T));
-  emulation::wait_at(warp, emulation::WARP);
+  emulation::wait_at(together, threads);
   return other;
 }
