@@ -24,7 +24,7 @@ const LEVELS: [(&str, &[&str]); 3] = [
 fn main() {
     println!("cargo:rerun-if-changed=cpp");
     // Of the kernels themselves nothing is compiled here.
-    for header in ["activation", "norm", "sums"] {
+    for header in ["activation", "input", "norm", "sums"] {
         println!("cargo:rerun-if-changed=cuda/{header}_launch.h");
     }
     println!("cargo:rerun-if-env-changed=LIBTORCH");
@@ -46,12 +46,13 @@ fn main() {
     }
     let mut build = cpp();
     build.include(&include).include(include.join("torch/csrc/api/include")).flag("-fopenmp").warnings(false);
-    const FILES: [&str; 10] = [
+    const FILES: [&str; 11] = [
         "activation",
         "activation_cuda",
         "allocator",
         "attention",
         "autograd",
+        "input",
         "launch",
         "norm",
         "norm_cuda",

@@ -4,6 +4,7 @@
 //!   instruction set, the best chosen at run time) and on a GPU (compiled there by NVRTC).
 //! - [`norm`]: residual sum (with LayerScale and drop-path) and layer normalisation in one pass, forward and backward.
 //! - [`attention`]: attention within windows, from the joint projection to its output in one pass, on a CPU.
+//! - [`input`]: images that come as bytes, normalized, erased, mixed and cut into patches in one pass, on a GPU.
 //! - [`autograd`]: a call when the gradient of a parameter is whole; backward from a gradient that is given.
 //! - [`recompute`]: a part of a network that is computed again in backward, in place of being kept.
 //! - [`optimizer`]: libtorch's fused AdamW.
@@ -18,7 +19,7 @@ pub mod autograd;
 pub mod cuda;
 mod error;
 mod ffi;
-
+pub mod input;
 pub mod memory;
 pub mod norm;
 pub mod optimizer;

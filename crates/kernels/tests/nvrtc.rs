@@ -55,6 +55,12 @@ impl Nvrtc {
 
     /// Compiles a file; what the compiler says, and whether it is content.
     fn compile(&self, file: &str, definitions: &str, architecture: u32) -> (bool, String) {
+        let (compiled, log, _) = self.compile_to_ptx(file, definitions, architecture);
+        (compiled, log)
+    }
+
+    /// The same, and the kernel in the assembly language of GPUs.
+    fn compile_to_ptx(&self, file: &str, definitions: &str, architecture: u32) -> (bool, String, String) {
         let text =
             |name: &str| SOURCES.iter().find(|(file, _)| file.trim_end_matches('\0') == name).expect("a source").1;
         let names: Vec<*const c_char> = SOURCES.iter().map(|(file, _)| file.as_ptr().cast()).collect();
@@ -83,26 +89,28 @@ impl Nvrtc {
             let of = text(file).as_ptr().cast();
             assert_eq!(create(&mut program, of, name.as_ptr(), count(names.len()), texts.as_ptr(), names.as_ptr()), 0);
             let result = compile(program, count(pointers.len()), pointers.as_ptr());
-            let log = self.log(program);
+            let log = self.text(program, "nvrtcGetProgramLog");
+            let ptx = if result == 0 { self.text(program, "nvrtcGetPTX") } else { String::new() };
             let destroy = self.library.get::<unsafe extern "C" fn(*mut Program) -> c_int>(b"nvrtcDestroyProgram");
             destroy.expect("NVRTC")(&mut program);
-            (result == 0, log)
+            (result == 0, log, ptx)
         }
     }
 
+    /// What the function `name` of NVRTC writes about a program.
+    ///
     /// # Safety
     /// The program is one.
-    unsafe fn log(&self, program: Program) -> String {
+    unsafe fn text(&self, program: Program, name: &str) -> String {
         // SAFETY: the functions have these types, and the memory has the size that the first one tells.
         unsafe {
-            let size_of =
-                self.library.get::<unsafe extern "C" fn(Program, *mut usize) -> c_int>(b"nvrtcGetProgramLogSize");
-            let write = self.library.get::<unsafe extern "C" fn(Program, *mut c_char) -> c_int>(b"nvrtcGetProgramLog");
+            type Size = unsafe extern "C" fn(Program, *mut usize) -> c_int;
+            type Write = unsafe extern "C" fn(Program, *mut c_char) -> c_int;
             let mut size = 0;
-            size_of.expect("NVRTC")(program, &mut size);
-            let mut log = vec![0u8; size.max(1)];
-            write.expect("NVRTC")(program, log.as_mut_ptr().cast());
-            CStr::from_bytes_until_nul(&log).expect("a text").to_string_lossy().into_owned()
+            self.library.get::<Size>(format!("{name}Size").as_bytes()).expect("NVRTC")(program, &mut size);
+            let mut text = vec![0u8; size.max(1)];
+            self.library.get::<Write>(name.as_bytes()).expect("NVRTC")(program, text.as_mut_ptr().cast());
+            CStr::from_bytes_until_nul(&text).expect("a text").to_string_lossy().into_owned()
         }
     }
 }
@@ -127,6 +135,9 @@ fn all() -> Vec<(&'static str, String, u32)> {
             let definitions = format!("-DWIDE={wide} -DNARROW={narrow} -DROW_GROUPS={groups} -DROW_THREADS={threads}");
             all.push(("norm.cu", definitions, architecture));
         }
+        for storage in ["float", "double", "Bf16", "F16"] {
+            all.push(("input.cu", format!("-DSTORAGE={storage}"), architecture));
+        }
         for (from, to) in [("float", "float"), ("double", "double"), ("double", "float")] {
             all.push(("sums.cu", format!("-DFROM={from} -DTO={to}"), architecture));
         }
@@ -148,4 +159,21 @@ fn kernels_compile_for_gpus() {
             });
         }
     });
+}
+
+/// Images are prepared to the bits of the loader, which rounds each product before it adds to it,
+/// and of libtorch's mixing, which does not. Left to itself, this compiler makes one operation of
+/// any product and sum; the emulation on a CPU does not show that.
+#[test]
+fn preparing_images_rounds_where_the_loader_and_mixing_round() {
+    let nvrtc = Nvrtc::open();
+    for storage in ["float", "Bf16"] {
+        let (compiled, log, ptx) = nvrtc.compile_to_ptx("input.cu", &format!("-DSTORAGE={storage}"), 90);
+        assert!(compiled, "{log}");
+        let [fused, sums, products] =
+            ["fma.rn.f32", "add.rn.f32", "mul.rn.f32"].map(|operation| ptx.matches(operation).count());
+        // For a number and its partner: two are normalized, one is scaled, and the other is scaled
+        // and added in one.
+        assert!(fused > 0 && [sums, products] == [2 * fused, 3 * fused], "{fused}, {sums}, {products}:\n{ptx}");
+    }
 }
