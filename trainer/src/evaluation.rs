@@ -129,7 +129,7 @@ pub fn for_each_batch(
         .collect::<Result<_, _>>()?;
     with_batches(source, spec, memory, stats, |batches| {
         while let Some(lease) = batches.next()? {
-            let images = lease.images(lease.len(), lease.size());
+            let images = lease.images(lease.len(), lease.size()).into();
             let batch = ImageBatch { images, labels: lease.labels(), samples: lease.samples() };
             no_grad(|| work(&batch))?;
         }

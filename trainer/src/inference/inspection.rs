@@ -73,9 +73,10 @@ pub fn inspect(
 fn readable(batch: &ImageBatch<'_>) -> (Tensor, u64) {
     let rows = (0..).zip(batch.labels).filter(|&(_, &label)| label != SKIPPED);
     let rows: Vec<i64> = rows.map(|(row, _)| row).collect();
+    let all = batch.images.floats(&Tensor::from_slice(batch.labels));
     let images = match rows.len() == batch.labels.len() {
-        true => batch.images.shallow_clone(),
-        false => batch.images.index_select(0, &Tensor::from_slice(&rows)),
+        true => all,
+        false => all.index_select(0, &Tensor::from_slice(&rows)),
     };
     (images, rows.len() as u64)
 }

@@ -32,10 +32,8 @@ pub fn score(
 ) -> Result<Scored, Failure> {
     let shut = set.chosen_from.as_ref().map(|open| shut_out(open, set.images.classes().len()));
     let of_batch = |batch: &ImageBatch<'_>| {
-        let mut logits = {
-            let images = batch.images.to_device(model.parameters().device());
-            model.forward(&images, Mode::Evaluate).logits.to_kind(Kind::Float).to_device(Device::Cpu)
-        };
+        let logits = model.forward(batch.prepared(model), Mode::Evaluate).logits;
+        let mut logits = logits.to_kind(Kind::Float).to_device(Device::Cpu);
         if let Some(shut) = &shut {
             logits += shut;
         }
@@ -96,7 +94,7 @@ mod tests {
         let key = |sample| SampleKey { epoch: 0, position: sample, sample };
         let samples = [key(2), key(0), key(1), key(0)];
         let labels = [4, 1, 0, SKIPPED];
-        let batch = ImageBatch { images: Tensor::new(), labels: &labels, samples: &samples };
+        let batch = ImageBatch { images: Tensor::new().into(), labels: &labels, samples: &samples };
         let accepted = [vec![1, 6], vec![0], vec![4]];
         let accuracy = accepting(&answers(&[[4, 0, 1], [6, 0, 1], [2, 3, 0], [1, 2, 3]]), &batch, &accepted);
         assert_eq!(accuracy.images(), 3);
