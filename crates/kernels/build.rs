@@ -24,7 +24,7 @@ const LEVELS: [(&str, &[&str]); 3] = [
 fn main() {
     println!("cargo:rerun-if-changed=cpp");
     // Of the kernels themselves nothing is compiled here.
-    for header in ["activation", "norm", "sums"] {
+    for header in ["activation", "input", "norm", "sums"] {
         println!("cargo:rerun-if-changed=cuda/{header}_launch.h");
     }
     println!("cargo:rerun-if-env-changed=LIBTORCH");
@@ -53,6 +53,7 @@ fn main() {
         "attention",
         "autograd",
         "backends",
+        "input",
         "launch",
         "norm",
         "norm_cuda",

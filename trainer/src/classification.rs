@@ -1,13 +1,14 @@
 //! Image classification: the loss of labels, mixed ones too, and of a teacher's answers; top-1 and top-5.
 
 use dataloader::{Mixing, SampleKey};
-use models::{Masks, Mode, Model, Output};
+use models::{Images, Masks, Mode, Model, Output};
 use tch::Tensor;
 
 use crate::loss::{Loss, Targets};
 use crate::masks;
 use crate::memory::sent;
 use crate::mixing::Mixes;
+use crate::normalisation::BatchImages;
 use crate::replay::Operands;
 use crate::tally::Tally;
 use crate::task::{Scores, Task};
@@ -27,19 +28,28 @@ pub struct Classification {
 
 /// A micro-batch of images.
 pub struct ImageBatch<'a> {
-    /// `(N, 3, H, W)`, normalised.
-    pub images: Tensor,
+    /// As they came from the loader.
+    pub images: BatchImages,
     /// Class of each image, or [`dataloader::SKIPPED`] where a bad one was left out.
     pub labels: &'a [i64],
     /// Key of each image.
     pub samples: &'a [SampleKey],
 }
 
+impl ImageBatch<'_> {
+    /// The images as `model` reads them, on its device, not mixed.
+    pub fn prepared(&self, model: &Model) -> Images {
+        let device = model.parameters().device();
+        let images = self.images.map(|tensor| tensor.to_device(device));
+        images.prepared(images.form(model.image_form()), &sent(Tensor::from_slice(self.labels), device), None)
+    }
+}
+
 /// What the loss of a micro-batch reads: tensors on the model's device, of the same shapes from step to step.
 #[derive(Debug)]
 pub struct Inputs {
-    /// `(N, 3, H, W)`, normalised.
-    pub images: Tensor,
+    /// As they came from the loader.
+    pub images: BatchImages,
     /// `(N)`: the class of each image, or [`dataloader::SKIPPED`].
     pub labels: Tensor,
     /// What the model leaves out.
@@ -54,14 +64,14 @@ impl Operands for Inputs {
         let of_mixes = mixes.iter().flat_map(|Mixes { partners, weights, own, boxes }| {
             [Some(partners), Some(weights), Some(own), boxes.as_ref()].into_iter().flatten()
         });
-        [images, labels].into_iter().chain(drop_path).chain(dropout).chain(of_mixes).collect()
+        images.tensors().chain([labels]).chain(drop_path).chain(dropout).chain(of_mixes).collect()
     }
 
     fn copy(&self) -> Inputs {
         let copy = |tensor: &Tensor| tensor.copy();
         let Inputs { images, labels, masks: Masks { drop_path, dropout }, mixes } = self;
         Inputs {
-            images: copy(images),
+            images: images.map(copy),
             labels: copy(labels),
             masks: Masks { drop_path: drop_path.as_ref().map(copy), dropout: dropout.as_ref().map(copy) },
             mixes: mixes.as_ref().map(|Mixes { partners, weights, own, boxes }| Mixes {
@@ -129,13 +139,13 @@ impl Task for Classification {
 
     fn inputs(&self, model: &Model, batch: &ImageBatch<'_>) -> Inputs {
         let device = model.parameters().device();
-        let size = batch.images.size()[3] as u32;
+        let size = batch.images.size();
         let mixes = self.mixing.as_ref().map(|mixing| {
             let plan = mixing.plan(batch.samples, size);
             Mixes::new(&plan, mixing.has_cutmix(), device)
         });
         Inputs {
-            images: batch.images.to_device(device),
+            images: batch.images.map(|tensor| tensor.to_device(device)),
             labels: sent(Tensor::from_slice(batch.labels), device),
             masks: masks::draw(self.seed, model, batch.samples),
             mixes,
@@ -145,9 +155,9 @@ impl Task for Classification {
     fn loss(&self, model: &Model, inputs: &Inputs) -> Tensor {
         let Inputs { images, labels, masks, mixes } = inputs;
         let mixes = mixes.as_ref();
-        let mixed = mixes.map(|mixes| mixes.images(images));
-        let images = mixed.as_ref().unwrap_or(images);
-        let Output { logits, distilled } = model.forward(images, Mode::Train { masks });
+        let form = images.form(model.image_form());
+        let own = images.prepared(form, labels, mixes);
+        let Output { logits, distilled } = model.forward(&own, Mode::Train { masks });
         let Some(teacher) = &self.teacher else {
             // A distilled model without a teacher trains the mean of its heads, as timm does.
             let logits = distilled.map_or_else(|| logits.shallow_clone(), |distilled| (&logits + distilled) / 2.0);
@@ -157,12 +167,14 @@ impl Task for Classification {
         let base = self.loss.of(&logits, labels, mixes);
         let taught = distilled.as_ref().unwrap_or(&logits);
         let targets = Targets::new(labels, mixes, logits.kind());
-        teacher.distillation.of(base, taught, &teacher.answer(images), &targets)
+        // The teacher sees the same images; those of another form are prepared from the same bytes.
+        let teachers = images.form(teacher.model().image_form());
+        let seen = if teachers == form { own } else { images.prepared(teachers, labels, mixes) };
+        teacher.distillation.of(base, taught, &teacher.answer(&seen), &targets)
     }
 
     fn score(&self, model: &Model, batch: &ImageBatch<'_>, tally: &mut Tally) {
-        let images = batch.images.to_device(model.parameters().device());
-        tally.add(&model.forward(&images, Mode::Evaluate).logits, batch.labels);
+        tally.add(&model.forward(batch.prepared(model), Mode::Evaluate).logits, batch.labels);
     }
 }
 
@@ -185,8 +197,9 @@ mod tests {
         let zeros = Tensor::zeros([1, 3, side, side], (Kind::Float, Device::Cpu));
         let key = |position| SampleKey { epoch: 0, position, sample: position };
         let keys = [key(0), key(1), key(2)];
-        let two = ImageBatch { images: some.shallow_clone(), labels: &[1, 0], samples: &keys[..2] };
-        let three = ImageBatch { images: Tensor::cat(&[some, zeros], 0), labels: &[1, 0, SKIPPED], samples: &keys };
+        let all = Tensor::cat(&[&some, &zeros], 0).into();
+        let two = ImageBatch { images: some.into(), labels: &[1, 0], samples: &keys[..2] };
+        let three = ImageBatch { images: all, labels: &[1, 0, SKIPPED], samples: &keys };
         let loss = |batch: &ImageBatch<'_>| task.loss(&model, &task.inputs(&model, batch)).double_value(&[]);
         let (expected, found) = (loss(&two), loss(&three) * 3.0 / 2.0);
         assert!((expected - found).abs() < 1e-5 * expected.abs(), "{expected} and {found}");

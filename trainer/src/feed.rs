@@ -7,19 +7,19 @@ use tch::{Device, Tensor};
 use crate::classification::ImageBatch;
 use crate::failure::Failure;
 use crate::memory::ImageMemory;
-use crate::normalisation::Normalisation;
+use crate::normalisation::{BatchImages, Normalisation};
 use crate::step::MicroBatches;
 
 /// The micro-batches of this rank on its device.
 pub struct Feed<'a, 'b> {
     batches: &'a mut Batches<'b, ImageMemory>,
-    /// What is left to do with images that come as bytes.
+    /// What is left to do with images that come as bytes, before a model reads them.
     normalisation: Normalisation,
     to: Destination,
 }
 
 enum Destination {
-    /// Images are used where the loader left them.
+    /// Images are used where the loader left them; bytes too, where tests ask for them.
     Host,
     Device {
         device: Device,
@@ -30,13 +30,14 @@ enum Destination {
 }
 
 struct Travelling {
-    images: Tensor,
+    images: BatchImages,
     /// The memory that is read meanwhile: it must not go back to the loader before the copy is done.
     lease: Lease<ImageMemory>,
 }
 
 impl<'a, 'b> Feed<'a, 'b> {
-    /// Hands out `batches` on `device`, where `normalisation` is, too.
+    /// Hands out `batches` on `device`, where `normalisation` is, too. Bytes are handed out as they
+    /// are: a task prepares them, in one pass.
     ///
     /// # Errors
     /// When the device gives no stream.
@@ -62,14 +63,13 @@ impl Feed<'_, '_> {
         self.prepare()?;
         let Destination::Device { stream, next, .. } = &mut self.to else {
             let Some(lease) = self.batches.next()? else { return Ok(None) };
-            let images = lease.images(lease.len(), lease.size());
-            let images = self.normalisation.normalised(images, lease.labels(), lease.samples());
+            let images = left_in(&lease, &self.normalisation);
             return Ok(Some(work(&ImageBatch { images, labels: lease.labels(), samples: lease.samples() })));
         };
         let Some(Travelling { images, lease }) = next.take() else { return Ok(None) };
         // The device waits for the copy, the host does not; the memory goes back when the copy is surely done, below.
         stream.wait_for();
-        is_used_here(&images);
+        images.tensors().for_each(is_used_here);
         let done = work(&ImageBatch { images, labels: lease.labels(), samples: lease.samples() });
         stream.synchronise()?;
         drop(lease);
@@ -88,12 +88,14 @@ impl MicroBatches for Feed<'_, '_> {
             return Ok(());
         }
         let Some(lease) = self.batches.next()? else { return Ok(()) };
-        let images = lease.images(lease.len(), lease.size());
-        let images = stream.run_beside(|| {
-            let arrived = images.internal_to_copy((images.kind(), *device), true);
-            self.normalisation.normalised(arrived, lease.labels(), lease.samples())
-        });
+        let send = |tensor: &Tensor| tensor.internal_to_copy((tensor.kind(), *device), true);
+        let images = stream.run_beside(|| left_in(&lease, &self.normalisation).map(send));
         *next = Some(Travelling { images, lease });
         Ok(())
     }
+}
+
+/// The images as the loader left them.
+fn left_in(lease: &Lease<ImageMemory>, normalisation: &Normalisation) -> BatchImages {
+    normalisation.images(lease.images(lease.len(), lease.size()), lease.erasures(lease.len()))
 }

@@ -13,7 +13,7 @@ pub mod divergence;
 pub mod ema;
 pub mod evaluation;
 pub mod failure;
-mod feed;
+pub mod feed;
 mod footprint;
 pub mod gradients;
 pub mod inference;

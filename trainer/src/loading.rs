@@ -10,7 +10,8 @@ use crate::run_folder::RunFolder;
 
 /// This rank's endless stream of training micro-batches, from `start_step` on, and what is left to do for `device`.
 ///
-/// To a GPU images go as bytes, a quarter of what they are when they are normalised: that is done there, and rectangles are erased.
+/// To a GPU images go as bytes, a quarter of what they are when they are normalized, and with them
+/// which rectangles are erased: a kernel does both there.
 ///
 /// # Errors
 /// When the config asks for an augmentation that there is not.

@@ -1,13 +1,16 @@
 //! The memory of tensors seen as plain slices, for the loader that fills it and the ranks that average it.
 
 use collectives::Buffer;
-use dataloader::{BatchMemory, Pixels};
+use dataloader::augment::{Erasure, ErasureWords};
+use dataloader::{BatchMemory, LoaderSpec, Pixels};
 use kernels::KernelError;
 use tch::{Device, Kind, Tensor};
 
-/// Images of one micro-batch on the CPU, from the beginning of the memory on: `(N, 3, H, W)` f32, or `(N, H, W, 3)` bytes.
+/// Images of one micro-batch on the CPU, from the beginning of the memory on: `(N, 3, H, W)` f32,
+/// or `(N, H, W, 3)` bytes and which rectangles are erased from them.
 pub struct ImageMemory {
-    values: Tensor, // (N · 3 · H · W) for the largest images
+    values: Tensor,   // (N · 3 · H · W) for the largest images
+    erasures: Tensor, // (N, R, 9) 32-bit words; R is 0 where the loader erases by itself
 }
 
 impl ImageMemory {
@@ -21,7 +24,29 @@ impl ImageMemory {
             Pixels::U8 => Kind::Uint8,
         };
         let values = Tensor::zeros([(batch * 3 * size * size) as i64], (kind, Device::Cpu));
-        Ok(ImageMemory { values: if device.is_cuda() { kernels::cuda::pinned(&values)? } else { values } })
+        let none = Tensor::zeros([batch as i64, 0, Erasure::WORDS as i64], (Kind::Int, Device::Cpu));
+        Ok(ImageMemory { values: placed(values, device)?, erasures: none })
+    }
+
+    /// Memory for a micro-batch of at most `size` × `size` pixels as the loader of `spec` delivers
+    /// it, from which `device` reads by itself.
+    ///
+    /// # Errors
+    /// When the system pins no more memory for a GPU.
+    pub fn for_loader(spec: &LoaderSpec, size: usize, device: Device) -> Result<ImageMemory, KernelError> {
+        let batch = spec.micro_batch.max(1);
+        let shape = [batch as i64, (spec.batch_erasures() / batch) as i64, Erasure::WORDS as i64];
+        let erasures = placed(Tensor::zeros(shape, (Kind::Int, Device::Cpu)), device)?;
+        Ok(ImageMemory { erasures, ..ImageMemory::new(batch, size, &spec.transform.pixels, device)? })
+    }
+
+    /// Which rectangles are erased from the first `len` images, `(len, R, 9)`: a view, to be
+    /// dropped before the memory goes back to the loader. None where the loader erases by itself.
+    ///
+    /// # Panics
+    /// When the memory is smaller.
+    pub fn erasures(&self, len: usize) -> Option<Tensor> {
+        (self.erasures.numel() > 0).then(|| self.erasures.narrow(0, 0, len as i64))
     }
 
     /// The first `len` images of `size` × `size` pixels: a view, to be dropped before the memory goes back to the loader.
@@ -35,6 +60,11 @@ impl ImageMemory {
     }
 }
 
+/// A tensor in memory from which `device` reads by itself.
+fn placed(tensor: Tensor, device: Device) -> Result<Tensor, KernelError> {
+    if device.is_cuda() && tensor.numel() > 0 { kernels::cuda::pinned(&tensor) } else { Ok(tensor) }
+}
+
 impl BatchMemory for ImageMemory {
     fn bytes(&mut self) -> &mut [u8] {
         if self.values.kind() == Kind::Float {
@@ -43,6 +73,16 @@ impl BatchMemory for ImageMemory {
         // SAFETY: `numel` bytes lie at `data_ptr` of a contiguous tensor of bytes, which `new` made; the exclusive borrow keeps this
         // handle from being used meanwhile, and views of it are dropped before the memory goes back to the loader.
         unsafe { std::slice::from_raw_parts_mut(self.values.data_ptr().cast::<u8>(), self.values.numel()) }
+    }
+
+    fn erasures(&mut self) -> &mut [ErasureWords] {
+        if self.erasures.numel() == 0 {
+            return &mut [];
+        }
+        // SAFETY: as above: `numel` 32-bit words lie there, contiguous, which `for_loader` made.
+        let words =
+            unsafe { std::slice::from_raw_parts_mut(self.erasures.data_ptr().cast::<i32>(), self.erasures.numel()) };
+        words.as_chunks_mut().0
     }
 }
 

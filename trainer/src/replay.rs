@@ -240,27 +240,52 @@ mod tests {
     use std::time::Duration;
 
     use collectives::local_ranks;
-    use dataloader::{Mixing, SampleKey};
+    use dataloader::augment::Erasure;
+    use dataloader::{LoaderSpec, Mixing, SampleKey};
     use metrics::StepClock;
+    use random::Purpose;
 
     use super::*;
     use crate::classification::{Classification, ImageBatch};
     use crate::loss::Loss;
+    use crate::normalisation::Normalisation;
     use crate::run::initial_state;
     use crate::small;
     use crate::state::TrainState;
     use crate::step::{MicroBatches, Step};
 
-    /// Batches that differ in everything; the number of images changes with the sixth, as the last batch of an order may be smaller.
+    /// Batches of bytes that differ in everything; the number of images changes with the sixth, as
+    /// the last batch of an order may be smaller.
     struct Made {
         taken: u64,
+        spec: LoaderSpec,
+        normalisation: Normalisation,
+    }
+
+    impl Made {
+        fn new(plan: &Plan) -> Made {
+            let mut spec = LoaderSpec::training(&plan.config, 16, 16).expect("a recipe");
+            let normalisation = Normalisation::instead_of(&mut spec, Device::Cpu);
+            Made { taken: 0, spec, normalisation }
+        }
+
+        /// What is erased from each image, `(N, R, 9)`.
+        fn erasures(&self, samples: &[SampleKey]) -> Tensor {
+            let erasing = self.spec.transform.augment.erasing.expect("rectangles");
+            let mut records = vec![Erasure::NONE; samples.len() * erasing.most()];
+            for (sample, records) in samples.iter().zip(records.chunks_mut(erasing.most())) {
+                erasing.note(16, sample.key(self.spec.seed, Purpose::Augment), records);
+            }
+            let shape = [samples.len() as i64, erasing.most() as i64, Erasure::WORDS as i64];
+            Tensor::from_slice(&records.concat()).view(shape)
+        }
     }
 
     impl MicroBatches for Made {
         fn next<T>(&mut self, work: impl FnOnce(&ImageBatch<'_>) -> T) -> Result<T, Failure> {
             let count = if self.taken < 6 { 16 } else { 8 };
             tch::manual_seed(self.taken as i64);
-            let images = Tensor::randn([count, 3, 16, 16], (tch::Kind::Float, Device::Cpu));
+            let bytes = Tensor::randint(256, [count, 16, 16, 3], (tch::Kind::Uint8, Device::Cpu));
             let labels: Vec<i64> = (0..count).map(|image| (3 * image + self.taken as i64) % 10).collect();
             let key = |image: i64| {
                 let position = 16 * self.taken + image as u64;
@@ -268,6 +293,7 @@ mod tests {
             };
             let samples: Vec<SampleKey> = (0..count).map(key).collect();
             self.taken += 1;
+            let images = self.normalisation.images(bytes, Some(self.erasures(&samples)));
             Ok(work(&ImageBatch { images, labels: &labels, samples: &samples }))
         }
     }
@@ -290,6 +316,8 @@ mod tests {
             &format!("optimizer.name={optimizer}"),
             "optimizer.clip_norm=0.5",
             "model.drop_path=0.4",
+            "augment.erase=0.5",
+            "augment.erase_count=2",
             "augment.mixup=0.8",
             "augment.cutmix=1.0",
             "loss.smoothing=0.1",
@@ -305,7 +333,7 @@ mod tests {
         let mut step = Step::new(&plan, &communicator, &task, state.model.parameters()).expect("hooks");
         step.replays = replays;
         let begun = places(&state, &step);
-        let (mut clock, mut batches, mut told) = (StepClock::new(), Made { taken: 0 }, Vec::new());
+        let (mut clock, mut batches, mut told) = (StepClock::new(), Made::new(&plan), Vec::new());
         for number in 0..12 {
             step.take(&mut state, &mut batches, 1e-3 / f64::from(1 + number), &mut clock).expect("a step");
             let norm = step.divergence.norm().expect("no step is left out");

@@ -117,8 +117,8 @@ pub fn train(
         training.telemetry.notice(&format!("train.cuda_graph: there is none, since {obstacle}"));
     }
     let (spec, normalisation) = loading::training_spec(&plan, communicator, &folder, state.step, device)?;
-    let (largest, pixels) = (plan.config.augment.largest_size(image_size), &spec.transform.pixels);
-    let memory = (0..loading::memories(&plan)).map(|_| ImageMemory::new(plan.micro_batch, largest, pixels, device));
+    let largest = plan.config.augment.largest_size(image_size);
+    let memory = (0..loading::memories(&plan)).map(|_| ImageMemory::for_loader(&spec, largest, device));
     let memory = memory.collect::<Result<_, _>>()?;
     let ending = with_batches(&*dataset.train, &spec, memory, &stats, |batches| {
         training.run(&mut state, &mut Feed::new(batches, normalisation, device)?)

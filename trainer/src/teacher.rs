@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use models::{Mode, Model, Weights};
+use models::{Images, Mode, Model, Weights};
 use plan::Plan;
 use plan::config::DecayRule;
 use plan::models::ModelSpec;
@@ -39,8 +39,8 @@ impl Teacher {
         Teacher { model, distillation }
     }
 
-    /// Its logits of `images` `(N, 3, H, W)`: `(N, C)`, as it is used and outside autograd.
-    pub fn answer(&self, images: &Tensor) -> Tensor {
+    /// Its logits of `images`: `(N, C)`, as it is used and outside autograd.
+    pub fn answer(&self, images: &Images) -> Tensor {
         self.model.forward(images, Mode::Evaluate).logits
     }
 

@@ -173,7 +173,7 @@ mod tests {
             let labels: Vec<i64> = (0..16).map(|image| image % 10).collect();
             let samples: Vec<SampleKey> =
                 (0..16).map(|position| SampleKey { epoch: 0, position, sample: position }).collect();
-            Ok(work(&ImageBatch { images, labels: &labels, samples: &samples }))
+            Ok(work(&ImageBatch { images: images.into(), labels: &labels, samples: &samples }))
         }
     }
 

@@ -85,7 +85,7 @@ fn train(case: &Case, kind: Kind) -> Vec<f64> {
         let images = fill(&[BATCH, 3, side, side], IMAGES + step as u64, 0.0, 2.0).to_kind(kind);
         let labels: Vec<i64> = (0..BATCH).map(|image| (7 * step as i64 + 3 * image) % CLASSES as i64).collect();
         model.parameters().zero_grads();
-        let batch = ImageBatch { images, labels: &labels, samples: &samples };
+        let batch = ImageBatch { images: images.into(), labels: &labels, samples: &samples };
         let loss = task.loss(&model, &task.inputs(&model, &batch));
         loss.backward();
         optimizer.step(model.parameters(), &Numbers::new(RATE, step as u64, Device::Cpu));

@@ -71,6 +71,7 @@ void rectify_each_kernel(const int64_t* row_lengths, size_t count, void (*visit)
                          void* data) {
   rectify::VisitKernel each = [&](const char* file, const std::string& definitions) { visit(data, file, definitions.c_str()); };
   rectify::each_activation_kernel(each);
+  rectify::each_input_kernel(each);
   rectify::each_norm_kernel(std::vector<int64_t>(row_lengths, row_lengths + count), each);
   for (auto [from, to] : {std::pair(at::kFloat, at::kFloat), {at::kDouble, at::kDouble}, {at::kDouble, at::kFloat}})
     each("sums.cu", rectify::sums_definitions(from, to));

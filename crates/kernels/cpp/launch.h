@@ -24,6 +24,7 @@ void launch(const at::Tensor& on, const char* file, const std::string& definitio
 // rectify_each_kernel.
 using VisitKernel = std::function<void(const char* file, const std::string& definitions)>;
 void each_activation_kernel(const VisitKernel& visit);
+void each_input_kernel(const VisitKernel& visit);
 void each_norm_kernel(const std::vector<int64_t>& row_lengths, const VisitKernel& visit);
 
 // The sums of the columns of `parts` (rows, columns), in `type`.

@@ -5,7 +5,29 @@ use std::ffi::{c_char, c_int, c_void};
 /// An opaque `at::Tensor`, as tch's.
 pub type CTensor = c_void;
 
+/// As cpp/input.h has it, field by field.
+#[repr(C)]
+pub struct InputArguments {
+    pub bytes: *const CTensor,
+    pub labels: *const CTensor,
+    pub erasures: *const CTensor,
+    pub half_normal: *const CTensor,
+    pub partners: *const CTensor,
+    pub own: *const CTensor,
+    pub boxes: *const CTensor,
+    pub scale: [f32; 3],
+    pub shift: [f32; 3],
+    pub erase_mode: c_int,
+    pub patch_rows: i64,
+    pub patch_columns: i64,
+}
+
 unsafe extern "C" {
+    pub fn rectify_by_kernels(tensor: *const CTensor) -> bool;
+
+    pub fn rectify_prepare_images(arguments: *const InputArguments, kind: c_int, out: *mut *mut CTensor)
+    -> *mut c_char;
+
     pub fn rectify_activation(
         x: *const CTensor,
         bias: *const CTensor,

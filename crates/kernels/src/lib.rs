@@ -4,6 +4,7 @@
 //!   instruction set, the best chosen at run time) and on a GPU (compiled there by NVRTC).
 //! - [`norm`]: residual sum (with LayerScale and drop-path) and layer normalisation in one pass, forward and backward.
 //! - [`attention`]: attention within windows, from the joint projection to its output in one pass, on a CPU.
+//! - [`input`]: images that come as bytes, normalized, erased, mixed and cut into patches in one pass, on a GPU.
 //! - [`autograd`]: a call when the gradient of a parameter is whole; backward from a gradient that is given.
 //! - [`backends`]: which of libtorch's backends compute attention on a GPU, and whether f32 may be TF32 there.
 //! - [`product`]: linear maps with weights in a narrow type, whose gradients are added where the wide ones lie.
@@ -21,7 +22,7 @@ pub mod backends;
 pub mod cuda;
 mod error;
 mod ffi;
-
+pub mod input;
 pub mod memory;
 pub mod norm;
 pub mod optimizer;

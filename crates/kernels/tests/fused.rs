@@ -2,6 +2,8 @@
 
 #[path = "checks/activation.rs"]
 mod activation;
+#[path = "checks/input.rs"]
+mod input;
 #[path = "checks/norm.rs"]
 mod norm;
 #[path = "checks/row_lengths.rs"]

@@ -156,6 +156,7 @@ fn read(file: &str, compiler: &str) -> Cells {
 /// 512. The bounds follow from the launch bounds of activation.cu and norm.cu:
 ///
 /// - activations: 64, but in f64, and 80 backward in a table, whose cells each element looks up;
+/// - images: 64, so that shared memory, of which a block has 32 kB, is what bounds their blocks;
 /// - norms forward in f32: 64 with up to three groups of 16 bytes a thread, else 80; on sm_100,
 ///   whose compiler takes more, 80 with three groups and 128 with four;
 /// - norms backward in f32 with whole accesses: 64 with one group, and 80 with up to three (on
@@ -171,7 +172,7 @@ fn most_registers(row: &str, architecture: u32) -> u32 {
     }
     match row.split_once(' ').map_or(row, |(name, _)| name) {
         "activation_backward" if is("Tabulated") => 80,
-        "activation_forward" | "activation_backward" => 64,
+        "activation_forward" | "activation_backward" | "prepare_images" => 64,
         "norm_forward" => match groups + extra {
             ..=3 => 64,
             4 => 80,
@@ -206,7 +207,7 @@ fn every_kernel_takes_the_registers_of_its_table_and_spills_none() {
             cells.entry((kernel.file.clone(), row)).or_default().insert(*architecture, used);
         }
     }
-    let files = ["activation.cu", "norm.cu", "sums.cu"];
+    let files = ["activation.cu", "input.cu", "norm.cu", "sums.cu"];
     if write {
         for file in files {
             fs::write(fixture(file), written(&cells, file, &nvrtc.identity())).expect("a file of this crate");
@@ -248,10 +249,12 @@ fn the_oldest_architecture_is_served() {
     let nvrtc = nvrtc();
     let is = |kernel: &KernelSource, word: &str| kernel.definitions.contains(word);
     let kernels = KernelSource::all(&[384]).into_iter().filter(|kernel| {
-        kernel.file == "sums.cu" || is(kernel, "FORMULA=CrGelu") || is(kernel, "Words -DROW_BRANCH=Scaled")
+        ["input.cu", "sums.cu"].contains(&kernel.file.as_str())
+            || is(kernel, "FORMULA=CrGelu")
+            || is(kernel, "Words -DROW_BRANCH=Scaled")
     });
     let kernels: Vec<_> = kernels.collect();
-    assert_eq!(kernels.len(), 3 + 4 + 4);
+    assert_eq!(kernels.len(), 4 + 3 + 4 + 4);
     let logs = on_all_cores(kernels.len(), |place| nvrtc.compile(&kernels[place], 75, &[]));
     for (kernel, compiled) in kernels.iter().zip(logs) {
         let log = compiled.unwrap_or_else(|error| panic!("{error}")).log;
@@ -325,4 +328,21 @@ fn ranks_at_once_and_a_folder_that_cannot_be_written_are_fine() {
     fs::write(&file, "").expect("a file");
     let compiler = KernelCompiler::new(nvrtc(), Some(KernelCache::new(file)));
     assert_eq!(compiler.cubin(&kernel, 90).expect("compiles").code, ranks[0]);
+}
+
+/// Images are prepared to the bits of the loader, which rounds each product before it adds to it,
+/// and of libtorch's mixing, which does not. The compiler would fuse every product with a sum if the
+/// source let it; the emulation on a CPU cannot show that.
+#[test]
+fn preparing_images_rounds_where_the_loader_and_mixing_round() {
+    let nvrtc = nvrtc();
+    for storage in ["float", "Bf16"] {
+        let kernel = KernelSource { file: "input.cu".into(), definitions: format!("-DSTORAGE={storage}") };
+        let ptx = nvrtc.ptx(&kernel, 90).expect("compiles");
+        let [fused, sums, products] =
+            ["fma.rn.f32", "add.rn.f32", "mul.rn.f32"].map(|operation| ptx.matches(operation).count());
+        // For a number and its partner: two are normalized, one is scaled, and the other is scaled
+        // and added in one.
+        assert!(fused > 0 && [sums, products] == [2 * fused, 3 * fused], "{fused}, {sums}, {products}:\n{ptx}");
+    }
 }

@@ -34,6 +34,7 @@ pub use masks::{Masks, Mode};
 pub use model::{Model, Output};
 pub use network::Dropout;
 pub use parameters::{Group, Parameter, Parameters};
+pub use patches::{ImageForm, Images};
 pub use pretrained::{Misfit, Report};
 pub use watching::Preactivations;
 pub use weights::Weights;

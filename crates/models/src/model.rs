@@ -10,6 +10,7 @@ use crate::error::ModelError;
 use crate::masks::Mode;
 use crate::network::{Dropout, Network};
 use crate::parameters::{Parameter, Parameters};
+use crate::patches::{ImageForm, Images};
 use crate::residual::ResidualNetwork;
 use crate::swin::Swin;
 use crate::tnt::Tnt;
@@ -118,15 +119,17 @@ impl Model {
         self
     }
 
-    /// What the model answers to `images`: `(N, 3, H, W)` of the parameters' kind and device.
+    /// What the model answers to `images`: whole ones, `(N, 3, H, W)` of the parameters' kind and
+    /// device, or those of its [`image_form`](Self::image_form).
     ///
     /// Sides other than the spec's image size must be multiples of the patch size. For them position embeddings are
     /// resampled, and windows stay as large as they are, as with timm's `dynamic_img_size`.
     ///
     /// # Panics
     /// When shapes, kinds or devices do not fit. In training also when a rate is above zero and its mask is missing.
-    pub fn forward(&self, images: &Tensor, mode: Mode<'_>) -> Output {
+    pub fn forward(&self, images: impl Into<Images>, mode: Mode<'_>) -> Output {
         self.parameters.begin_pass();
+        let images = &images.into();
         match mode {
             Mode::Train { masks } => {
                 let (logits, distilled) = self.network.forward(&self.parameters, images, Some(masks));
@@ -141,6 +144,11 @@ impl Model {
                 Output { logits: logits.to_kind(self.parameters.kind()), distilled: None }
             }),
         }
+    }
+
+    /// The form in which the model reads images with no further copy.
+    pub fn image_form(&self) -> ImageForm {
+        self.network.image_form(&self.parameters)
     }
 
     /// The model's parameters.

@@ -4,13 +4,18 @@ use tch::Tensor;
 
 use crate::masks::Masks;
 use crate::parameters::Parameters;
+use crate::patches::{ImageForm, Images};
 
 /// A network: it knows which parameters are its own and what to compute with them.
 pub trait Network {
-    /// `(N, 3, H, W)` to the logits `(N, C)` of the class head and of the distillation head, where there is one.
+    /// Images, whole or in the network's form, to the logits `(N, C)` of the class head and of the
+    /// distillation head, where there is one.
     ///
     /// With `masks` it is being trained; without, nothing is left out and buffers stay as they are.
-    fn forward(&self, parameters: &Parameters, images: &Tensor, masks: Option<&Masks>) -> (Tensor, Option<Tensor>);
+    fn forward(&self, parameters: &Parameters, images: &Images, masks: Option<&Masks>) -> (Tensor, Option<Tensor>);
+
+    /// The form of images for which [`forward`](Network::forward) makes no copy.
+    fn image_form(&self, parameters: &Parameters) -> ImageForm;
 
     /// The rate of each drop-path, in the order of the rows of [`Masks::drop_path`].
     fn drop_path_rates(&self) -> &[f64];

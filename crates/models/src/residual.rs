@@ -11,6 +11,7 @@ use crate::layers::Linear;
 use crate::masks::{Masks, residual};
 use crate::network::{Dropout, Network};
 use crate::parameters::Parameters;
+use crate::patches::{ImageForm, Images};
 
 /// A convolutional network. Shapes: N images, C channels.
 pub struct ResidualNetwork {
@@ -61,8 +62,8 @@ fn initial_classifier(spec: &ConvolutionalSpec, features: i64) -> [Initial; 2] {
 }
 
 impl Network for ResidualNetwork {
-    fn forward(&self, parameters: &Parameters, images: &Tensor, masks: Option<&Masks>) -> (Tensor, Option<Tensor>) {
-        let mut x = self.stem.forward(parameters, &channels_last(images), masks);
+    fn forward(&self, parameters: &Parameters, images: &Images, masks: Option<&Masks>) -> (Tensor, Option<Tensor>) {
+        let mut x = self.stem.forward(parameters, &channels_last(images.whole()), masks);
         if self.stem_pool {
             x = x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
         }
@@ -73,6 +74,10 @@ impl Network for ResidualNetwork {
         let features = x.mean_dim([2, 3].as_slice(), false, None); // (N, C)
         let features = Masks::drop_features(masks, self.dropout_rate, 0, features);
         (self.classifier.forward(parameters, &features), None)
+    }
+
+    fn image_form(&self, parameters: &Parameters) -> ImageForm {
+        ImageForm { patch: None, kind: parameters.product_kind() }
     }
 
     fn drop_path_rates(&self) -> &[f64] {

@@ -10,7 +10,7 @@ use crate::layers::{LayerNorm, Linear, Mlp, WEIGHT};
 use crate::masks::Masks;
 use crate::network::{Dropout, Network};
 use crate::parameters::Parameters;
-use crate::patches::PatchEmbedding;
+use crate::patches::{ImageForm, Images, PatchEmbedding};
 use crate::stream::Stream;
 use crate::windows::{WindowAttention, Windows};
 
@@ -55,7 +55,7 @@ impl Swin {
 }
 
 impl Network for Swin {
-    fn forward(&self, parameters: &Parameters, images: &Tensor, masks: Option<&Masks>) -> (Tensor, Option<Tensor>) {
+    fn forward(&self, parameters: &Parameters, images: &Images, masks: Option<&Masks>) -> (Tensor, Option<Tensor>) {
         let [rows, columns] = self.patches.grid(images);
         let tokens = self.patch_norm.forward(parameters, &self.patches.forward(parameters, images));
         let mut stream = Stream::new(tokens.view([tokens.size()[0], rows, columns, -1])); // (N, H, W, D)
@@ -76,6 +76,10 @@ impl Network for Swin {
         let features = normed.mean_dim([1, 2].as_slice(), false, None::<Kind>); // (N, D)
         let features = Masks::drop_features(masks, self.dropout_rate, 0, features);
         (self.head.forward(parameters, &features), None)
+    }
+
+    fn image_form(&self, parameters: &Parameters) -> ImageForm {
+        self.patches.form(parameters)
     }
 
     fn drop_path_rates(&self) -> &[f64] {

@@ -12,6 +12,7 @@ use crate::layers::{LayerNorm, Linear, Mlp, WEIGHT, attend, first};
 use crate::masks::Masks;
 use crate::network::{Dropout, Network};
 use crate::parameters::Parameters;
+use crate::patches::{ImageForm, Images};
 use crate::positions;
 use crate::stream::Stream;
 
@@ -77,7 +78,8 @@ impl Tnt {
 }
 
 impl Network for Tnt {
-    fn forward(&self, parameters: &Parameters, images: &Tensor, masks: Option<&Masks>) -> (Tensor, Option<Tensor>) {
+    fn forward(&self, parameters: &Parameters, images: &Images, masks: Option<&Masks>) -> (Tensor, Option<Tensor>) {
+        let images = images.whole();
         let (batch, _, height, width) = images.size4().expect("images (N, 3, H, W)");
         let grid = [height / self.pixels.patch, width / self.pixels.patch];
         let mut pixels = self.pixels.forward(parameters, images, grid); // (N·L, P, d)
@@ -98,6 +100,12 @@ impl Network for Tnt {
         let features = self.norm.forward(parameters, &x.select(1, 0)); // (N, D)
         let features = Masks::drop_features(masks, self.dropout_rate, 0, features);
         (self.head.forward(parameters, &features), None)
+    }
+
+    fn image_form(&self, parameters: &Parameters) -> ImageForm {
+        // The convolution of the pixels is computed in the kind of the parameters, and sees the
+        // borders of patches.
+        ImageForm { patch: None, kind: parameters.kind() }
     }
 
     fn drop_path_rates(&self) -> &[f64] {

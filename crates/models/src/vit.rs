@@ -12,7 +12,7 @@ use crate::layers::{Attention, LayerNorm, Linear, Mlp, WEIGHT};
 use crate::masks::Masks;
 use crate::network::{Dropout, Network};
 use crate::parameters::Parameters;
-use crate::patches::PatchEmbedding;
+use crate::patches::{ImageForm, Images, PatchEmbedding};
 use crate::positions;
 use crate::stream::Stream;
 
@@ -101,8 +101,9 @@ impl Vit {
         }
     }
 
-    /// `(N, 3, H, W)` to `(N, T + L, D)`: tokens before patches, position embeddings added to all or to patches alone.
-    fn embed(&self, parameters: &Parameters, images: &Tensor) -> Tensor {
+    /// Images to `(N, T + L, D)`: tokens before patches, position embeddings added to all or to
+    /// patches alone.
+    fn embed(&self, parameters: &Parameters, images: &Images) -> Tensor {
         let patches = self.patches.forward(parameters, images).to_kind(parameters.kind()); // (N, L, D)
         let batch = patches.size()[0];
         let own = match self.pos_embed {
@@ -133,7 +134,7 @@ impl Vit {
 }
 
 impl Network for Vit {
-    fn forward(&self, parameters: &Parameters, images: &Tensor, masks: Option<&Masks>) -> (Tensor, Option<Tensor>) {
+    fn forward(&self, parameters: &Parameters, images: &Images, masks: Option<&Masks>) -> (Tensor, Option<Tensor>) {
         let embedded = self.embed(parameters, images);
         let all = embedded.size()[1];
         let mut stream = Stream::new(embedded);
@@ -151,6 +152,10 @@ impl Network for Vit {
             head.forward(parameters, &Masks::drop_features(masks, self.dropout_rate, index, features))
         });
         (logits.next().expect("there is a class head"), logits.next())
+    }
+
+    fn image_form(&self, parameters: &Parameters) -> ImageForm {
+        self.patches.form(parameters)
     }
 
     fn drop_path_rates(&self) -> &[f64] {

@@ -68,6 +68,19 @@ impl Key {
     pub fn uniform(self) -> f64 {
         self.rng().uniform()
     }
+
+    /// The key as code outside of this crate needs it to compute the same stream: words 0 and 1 are
+    /// the key of Philox, words 2 and 3 the upper half of its counter, whose lower half counts
+    /// blocks of four numbers.
+    pub fn words(self) -> [u32; 4] {
+        let Key { high, low } = self;
+        [low as u32, (low >> 32) as u32, high as u32, (high >> 32) as u32]
+    }
+
+    /// The key of these [`words`](Key::words).
+    pub fn from_words([low, middle, high, highest]: [u32; 4]) -> Key {
+        Key { high: pair(high, highest), low: pair(low, middle) }
+    }
 }
 
 /// The numbers of one stream, in order (Philox4x32-10: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
@@ -83,15 +96,33 @@ impl Rng {
     /// 32 uniform bits.
     pub fn next_u32(&mut self) -> u32 {
         if self.used == 4 {
-            let Key { high, low } = self.key;
-            let counter = [self.counter as u32, (self.counter >> 32) as u32, high as u32, (high >> 32) as u32];
-            self.block = philox4x32(counter, [low as u32, (low >> 32) as u32]);
+            self.block = self.block_at(self.counter);
             self.counter += 1;
             self.used = 0;
         }
         let word = self.block[self.used];
         self.used += 1;
         word
+    }
+
+    fn block_at(&self, counter: u64) -> [u32; 4] {
+        let [low, middle, high, highest] = self.key.words();
+        philox4x32([counter as u32, (counter >> 32) as u32, high, highest], [low, middle])
+    }
+
+    /// How many numbers of 32 bits were taken from the stream.
+    pub fn position(&self) -> u64 {
+        4 * self.counter - (4 - self.used) as u64
+    }
+
+    /// Passes over the next `count` numbers of 32 bits, at the cost of none of them.
+    pub fn skip(&mut self, count: u64) {
+        let position = self.position() + count;
+        (self.counter, self.used) = (position.div_ceil(4), 4);
+        if !position.is_multiple_of(4) {
+            self.block = self.block_at(position / 4);
+            self.used = (position % 4) as usize;
+        }
     }
 
     /// 64 uniform bits.
@@ -163,6 +194,28 @@ mod tests {
         for (i, a) in keys.iter().enumerate() {
             for b in &keys[i + 1..] {
                 assert_ne!(a.rng().next_u64(), b.rng().next_u64());
+            }
+        }
+    }
+
+    #[test]
+    fn words_name_the_key() {
+        let key = Key::root(5).child(9);
+        assert_eq!(Key::from_words(key.words()), key);
+    }
+
+    #[test]
+    fn skipping_leads_to_where_drawing_leads() {
+        for drawn in 0..6 {
+            for skipped in [0, 1, 2, 3, 4, 5, 8, 1001] {
+                let mut rng = Key::root(6).rng();
+                let pass = |rng: &mut Rng, count: u64| (0..count).for_each(|_| _ = rng.next_u32());
+                pass(&mut rng, drawn);
+                let mut far = rng.clone();
+                pass(&mut rng, skipped);
+                far.skip(skipped);
+                assert_eq!((far.position(), rng.position()), (drawn + skipped, drawn + skipped));
+                assert_eq!([far.next_u32(), far.next_u32()], [rng.next_u32(), rng.next_u32()]);
             }
         }
     }

@@ -9,7 +9,8 @@ use super::figures::rgbx;
 use super::policy::{TRIVIAL_BINS, three, trivial};
 use super::rand::SHIFT;
 use super::{
-    Augment, ColorJitter, EraseMode, Op, Policy, RandAugment, RandomErasing, Sampling, Scratch, Set, Spread, Warp,
+    Augment, ColorJitter, EraseMode, Erasure, Op, Policy, RandAugment, RandomErasing, Sampling, Scratch, Set, Spread,
+    Warp, half_normal,
 };
 
 const FILL: [u8; 3] = [124, 116, 104];
@@ -305,6 +306,55 @@ fn erasing_fills_rectangles_with_what_its_mode_says() {
     most.erase(&mut values, SIDE, &mut Key::root(3).rng());
     let erased = values.iter().filter(|&&value| value == 0.0).count();
     assert!(erased > 0 && erased <= SIDE * SIDE + 3 * SIDE, "the area is shared among three: {erased}");
+}
+
+/// A device that follows the records of [`RandomErasing::note`] writes what
+/// [`RandomErasing::erase`] writes.
+#[test]
+fn noted_rectangles_are_those_that_are_erased() {
+    // By random access, as a device computes it.
+    let value = |mode: EraseMode, of: &Erasure, [channel, row, column]: [usize; 3]| {
+        let [_, _, height, width] = of.place.map(|length| length as usize);
+        let draw = match mode {
+            EraseMode::Const => return 0.0,
+            EraseMode::Rand => channel,
+            EraseMode::Pixel => (channel * height + row) * width.div_ceil(2) + column / 2,
+        };
+        let mut rng = of.rng();
+        rng.skip(draw as u64);
+        let bits = rng.next_u32() >> if mode == EraseMode::Pixel { 16 * (column % 2) } else { 0 };
+        let size = half_normal()[bits as usize % 4096];
+        if bits >> 12 & 1 == 0 { size } else { -size }
+    };
+    let mut seen = 0;
+    for (mode, count) in [(EraseMode::Const, [1, 1]), (EraseMode::Rand, [1, 3]), (EraseMode::Pixel, [1, 4])] {
+        let erasing = RandomErasing { count, ..RandomErasing::new(0.7, mode) };
+        for (seed, side) in (0..60).map(|seed| (seed, [1, 2, 7, 16, 33][seed as usize % 5])) {
+            let key = Key::root(seed);
+            let mut expected = vec![9.0; 3 * side * side];
+            Augment { erasing: Some(erasing), ..Augment::default() }.erase(&mut expected, side, key);
+            let mut records = vec![[-1; Erasure::WORDS]; erasing.most()];
+            erasing.note(side, key, &mut records);
+            let noted: Vec<Erasure> = records.iter().map_while(Erasure::of_words).collect();
+            assert!(records[noted.len()..].iter().all(|words| *words == Erasure::NONE), "what is left says nothing");
+            let mut found = vec![9.0; 3 * side * side];
+            for erasure in &noted {
+                let [top, left, height, width] = erasure.place.map(|length| length as usize);
+                let values = erasure.values(mode);
+                for (channel, row, column) in (0..3)
+                    .flat_map(|channel| (0..height).map(move |row| (channel, row)))
+                    .flat_map(|(channel, row)| (0..width).map(move |column| (channel, row, column)))
+                {
+                    let place = (channel * side + top + row) * side + left + column;
+                    found[place] = value(mode, erasure, [channel, row, column]);
+                    assert_eq!(found[place], values[(channel * height + row) * width + column]);
+                }
+            }
+            assert_eq!(found, expected, "{mode:?}, seed {seed}, side {side}");
+            seen += noted.len();
+        }
+    }
+    assert!(seen > 100, "{seen} rectangles");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use random::{Key, Rng};
 
-use crate::{CropBox, Draw};
+use crate::Draw;
 
 /// Which rectangles are erased, how often, and with what.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,18 +44,41 @@ impl RandomErasing {
     /// Erases in place; `values` is (C, H, W) with C = 3.
     pub fn erase(&self, values: &mut [f32], width: usize, rng: &mut Rng) {
         let height = values.len() / 3 / width;
-        self.paint(&mut Image { values, width, height, rectangle: [0; 4] }, [width, height], rng);
+        self.draw([width, height], rng, |rectangle, rng| self.fill(values, [width, height], rectangle, rng));
     }
 
-    /// What is erased of an image of `side` × `side` pixels, for whoever erases elsewhere: each patch covers those before it. `key` is the
-    /// sample's, for [`Purpose::Augment`](random::Purpose::Augment).
-    pub fn patches(&self, side: usize, key: Key) -> Vec<Patch> {
-        let mut patches = Patches(Vec::new());
-        self.paint(&mut patches, [side; 2], &mut rng_of(key));
-        patches.0
+    /// Writes down what [`erase`](Self::erase) erases of an image of `side` × `side` pixels, for a
+    /// device that erases it later; `key` is the sample's, for
+    /// [`Purpose::Augment`](random::Purpose::Augment). What is left of `into` becomes
+    /// [`Erasure::NONE`].
+    ///
+    /// # Panics
+    /// When `into` has fewer than [`most`](Self::most) records.
+    pub fn note(&self, side: usize, key: Key, into: &mut [ErasureWords]) {
+        let key = key.child(Draw::Erase as u64);
+        let mut records = into.iter_mut();
+        self.draw([side; 2], &mut key.rng(), |[top, left, height, width], rng| {
+            let first_draw = rng.position();
+            rng.skip(self.draws([height, width]));
+            // Nothing is to be seen of an empty rectangle, and a height of 0 ends the list.
+            if height > 0 && width > 0 {
+                let place = [top, left, height, width].map(|length| length as u32);
+                let first_draw = u32::try_from(first_draw).expect("an image with fewer than 2^32 numbers");
+                *records.next().expect("room for `most` records") =
+                    Erasure { key: key.words(), place, first_draw }.words();
+            }
+        });
+        records.for_each(|record| *record = Erasure::NONE);
     }
 
-    fn paint(&self, canvas: &mut impl Canvas, [width, height]: [usize; 2], rng: &mut Rng) {
+    /// The most rectangles that are erased from one image.
+    pub fn most(&self) -> usize {
+        self.count[1].max(self.count[0]) as usize
+    }
+
+    /// Calls `fill` for each rectangle, one after the other; `fill` takes from the generator what
+    /// stands in it.
+    fn draw(&self, [width, height]: [usize; 2], rng: &mut Rng, mut fill: impl FnMut([usize; 4], &mut Rng)) {
         if !rng.chance(self.probability) {
             return;
         }
@@ -63,7 +86,7 @@ impl RandomErasing {
         let count = fewest + rng.below(u64::from(most.saturating_sub(fewest)) + 1) as u32;
         for _ in 0..count {
             if let Some(rectangle) = self.rectangle(width, height, count, rng) {
-                self.fill(canvas, rectangle, rng);
+                fill(rectangle, rng);
             }
         }
     }
@@ -84,72 +107,79 @@ impl RandomErasing {
         None
     }
 
-    fn fill(&self, canvas: &mut impl Canvas, rectangle: [usize; 4], rng: &mut Rng) {
-        canvas.begin(rectangle);
+    fn fill(&self, values: &mut [f32], [width, height]: [usize; 2], rectangle: [usize; 4], rng: &mut Rng) {
+        let [top, left, rows, columns] = rectangle;
         for channel in 0..3 {
-            let colour = if self.mode == EraseMode::Rand { normal(rng.next_u32()) } else { 0.0 };
-            for row in 0..rectangle[2] {
-                let row = canvas.row(channel, row);
+            let color = if self.mode == EraseMode::Rand { normal(rng.next_u32()) } else { 0.0 };
+            for row in 0..rows {
+                let row = &mut values[(channel * height + top + row) * width + left..][..columns];
                 match self.mode {
                     EraseMode::Pixel => fill_normal(row, rng),
-                    EraseMode::Const | EraseMode::Rand => row.fill(colour),
+                    EraseMode::Const | EraseMode::Rand => row.fill(color),
                 }
             }
         }
     }
-}
 
-/// A rectangle, and what stands there afterwards.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Patch {
-    /// Where it lies in the image.
-    pub place: CropBox,
-    /// (3, height, width).
-    pub values: Vec<f32>,
-}
-
-/// Where rectangles are painted, one after the other.
-trait Canvas {
-    /// The rectangle that follows: top, left, height and width.
-    fn begin(&mut self, rectangle: [usize; 4]);
-
-    /// The numbers of one of its rows in one channel.
-    fn row(&mut self, channel: usize, row: usize) -> &mut [f32];
-}
-
-/// An image (3, H, W).
-struct Image<'a> {
-    values: &'a mut [f32],
-    width: usize,
-    height: usize,
-    rectangle: [usize; 4],
-}
-
-impl Canvas for Image<'_> {
-    fn begin(&mut self, rectangle: [usize; 4]) {
-        self.rectangle = rectangle;
-    }
-
-    fn row(&mut self, channel: usize, row: usize) -> &mut [f32] {
-        let [top, left, _, columns] = self.rectangle;
-        &mut self.values[(channel * self.height + top + row) * self.width + left..][..columns]
+    /// How many numbers of 32 bits [`fill`](Self::fill) draws for a rectangle of this height and
+    /// width.
+    fn draws(&self, [height, width]: [usize; 2]) -> u64 {
+        match self.mode {
+            EraseMode::Const => 0,
+            EraseMode::Rand => 3,
+            EraseMode::Pixel => 3 * (height * width.div_ceil(2)) as u64,
+        }
     }
 }
 
-/// Rectangles by themselves.
-struct Patches(Vec<Patch>);
+/// One erased rectangle as a device reads it. The values that stand in it are not written out: a
+/// device computes them from the generator's key, since the generator is counter-based.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Erasure {
+    /// Key of the generator: [`Key::words`].
+    pub key: [u32; 4],
+    /// Top, left, height and width in pixels; neither side is 0.
+    pub place: [u32; 4],
+    /// Numbers of the generator before the rectangle's first one. [`EraseMode::Rand`] takes one a
+    /// channel; [`EraseMode::Pixel`] takes `⌈width / 2⌉` a row, row after row of channel after
+    /// channel: the lower half of each is for a pixel, the upper for the next.
+    pub first_draw: u32,
+}
 
-impl Canvas for Patches {
-    fn begin(&mut self, rectangle: [usize; 4]) {
-        let [top, left, height, width] = rectangle.map(|side| side as u32);
-        let values = vec![0.0; 3 * rectangle[2] * rectangle[3]];
-        self.0.push(Patch { place: CropBox { top, left, height, width }, values });
+/// The words of an [`Erasure`], in the order of its fields; signed, as tensors have them.
+pub type ErasureWords = [i32; Erasure::WORDS];
+
+impl Erasure {
+    /// How many words a record has.
+    pub const WORDS: usize = 9;
+    /// The record behind an image's last one: its height is 0.
+    pub const NONE: ErasureWords = [0; Erasure::WORDS];
+
+    /// The record as words.
+    pub fn words(&self) -> ErasureWords {
+        let Erasure { key: [a, b, c, d], place: [top, left, height, width], first_draw } = *self;
+        [a, b, c, d, top, left, height, width, first_draw].map(u32::cast_signed)
     }
 
-    fn row(&mut self, channel: usize, row: usize) -> &mut [f32] {
-        let Patch { place: CropBox { height, width, .. }, values } = self.0.last_mut().expect("a rectangle has begun");
-        let [height, width] = [*height as usize, *width as usize];
-        &mut values[(channel * height + row) * width..][..width]
+    /// The record of these words; `None` behind an image's last one.
+    pub fn of_words(words: &ErasureWords) -> Option<Erasure> {
+        let [a, b, c, d, top, left, height, width, first_draw] = words.map(i32::cast_unsigned);
+        (height > 0).then_some(Erasure { key: [a, b, c, d], place: [top, left, height, width], first_draw })
+    }
+
+    /// The generator, before the rectangle's first number.
+    pub fn rng(&self) -> Rng {
+        let mut rng = Key::from_words(self.key).rng();
+        rng.skip(self.first_draw.into());
+        rng
+    }
+
+    /// What stands in the rectangle, (3, height, width).
+    pub fn values(&self, mode: EraseMode) -> Vec<f32> {
+        let [_, _, height, width] = self.place.map(|length| length as usize);
+        let mut values = vec![0.0; 3 * height * width];
+        RandomErasing::new(1.0, mode).fill(&mut values, [width, height], [0, 0, height, width], &mut self.rng());
+        values
     }
 }
 
@@ -175,13 +205,19 @@ const QUANTILES: usize = 1 << 12;
 ///
 /// Noise needs no finer steps, and a logarithm and a cosine a pixel would take longer than decoding the image.
 fn normal(bits: u32) -> f32 {
-    static TABLE: OnceLock<Vec<f32>> = OnceLock::new();
-    let size = TABLE.get_or_init(half_normal)[bits as usize % QUANTILES];
+    let size = half_normal()[bits as usize % QUANTILES];
     if bits >> 12 & 1 == 0 { size } else { -size }
 }
 
+/// The 4096 equally likely sizes of the normal numbers of erased pixels. Bits 0 to 11 of a random
+/// number choose one, bit 12 its sign.
+pub fn half_normal() -> &'static [f32] {
+    static TABLE: OnceLock<Vec<f32>> = OnceLock::new();
+    TABLE.get_or_init(quantile_means)
+}
+
 /// The mean of the half normal distribution in each of its quantiles, scaled so that the variance is 1.
-fn half_normal() -> Vec<f32> {
+fn quantile_means() -> Vec<f32> {
     const STEPS: usize = 1 << 20;
     const END: f64 = 6.0;
     let width = END / STEPS as f64;

@@ -21,7 +21,7 @@ mod warp;
 use crate::pixels::decode::PIXEL_BYTES;
 
 pub use auto::{AutoAugment, AutoTable};
-pub use erase::{EraseMode, Patch, RandomErasing};
+pub use erase::{EraseMode, Erasure, ErasureWords, RandomErasing, half_normal};
 pub use grammar::PolicyError;
 pub use jitter::ColorJitter;
 pub use mix::AugMix;

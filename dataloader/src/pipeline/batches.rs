@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender};
 
+use crate::augment::ErasureWords;
 use crate::pipeline::seat::Batch;
 use crate::pipeline::stats::Clock;
 use crate::{DataError, LoaderStats, SampleKey};
@@ -22,6 +23,14 @@ pub trait BatchMemory: Send {
     /// The bytes, the same ones at every call: at least [`LoaderSpec::batch_bytes`](crate::LoaderSpec::batch_bytes),
     /// aligned for 32-bit floats where those are delivered.
     fn bytes(&mut self) -> &mut [u8];
+
+    /// Room for what is erased from the images later, where the batches hold bytes: at least
+    /// [`LoaderSpec::batch_erasures`](crate::LoaderSpec::batch_erasures) records, the same ones at
+    /// every call. Each image has [`RandomErasing::most`](crate::augment::RandomErasing::most) of
+    /// them, one image after the other.
+    fn erasures(&mut self) -> &mut [ErasureWords] {
+        &mut []
+    }
 }
 
 impl BatchMemory for Vec<u8> {
@@ -39,6 +48,10 @@ impl BatchMemory for Vec<f32> {
 impl<M: BatchMemory> BatchMemory for &mut M {
     fn bytes(&mut self) -> &mut [u8] {
         M::bytes(self)
+    }
+
+    fn erasures(&mut self) -> &mut [ErasureWords] {
+        M::erasures(self)
     }
 }
 

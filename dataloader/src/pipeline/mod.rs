@@ -100,6 +100,13 @@ fn check_memory<M: BatchMemory>(spec: &LoaderSpec, memory: &mut [M]) -> Result<(
         if bytes.as_ptr().align_offset(align_of::<f32>()) != 0 {
             return invalid("a buffer is not aligned for 32-bit floats".to_owned());
         }
+        let (records, needed) = (buffer.erasures().len(), spec.batch_erasures());
+        if records < needed {
+            return invalid(format!(
+                "a buffer has room for {records} erased rectangles, but a batch of bytes needs {needed} (rectangles are erased from \
+                 normalized values): implement BatchMemory::erasures, deliver floats, or leave out augment.erasing"
+            ));
+        }
     }
     Ok(())
 }

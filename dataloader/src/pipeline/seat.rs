@@ -2,7 +2,10 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
+use random::Purpose;
+
 use crate::SampleKey;
+use crate::augment::{Erasure, RandomErasing};
 use crate::pipeline::batches::{BatchMemory, SKIPPED};
 
 /// Memory for one batch on its way through the loader, and what is told about the samples in it.
@@ -59,9 +62,20 @@ struct LeftSample {
 }
 
 /// How pixels become what a batch holds, and how many bytes that is for one image.
-pub(crate) struct Writer<F> {
+pub(crate) struct Writer<'a, F> {
     pub(crate) image_bytes: usize,
     pub(crate) write: F,
+    /// What is noted beside the pixels.
+    pub(crate) noted: Option<Noted<'a>>,
+}
+
+/// Rectangles that are erased later.
+pub(crate) struct Noted<'a> {
+    pub(crate) erasing: &'a RandomErasing,
+    /// Rows and columns of the images.
+    pub(crate) side: usize,
+    /// The seed of the run.
+    pub(crate) seed: u64,
 }
 
 impl<M> Default for Seat<M> {
@@ -84,7 +98,7 @@ impl<M: BatchMemory> Seat<M> {
     pub(crate) fn put<F: Fn(SampleKey, &[u8], &mut [u8])>(
         &self,
         sample: Prepared<'_>,
-        writer: &Writer<F>,
+        writer: &Writer<'_, F>,
     ) -> Option<Batch<M>> {
         match self.try_filling() {
             Some(mut filling) => {
@@ -100,7 +114,7 @@ impl<M: BatchMemory> Seat<M> {
 
     /// Writes what other threads left here. They may have left it after the writer looked for the last time, so every
     /// thread looks again when its own sample is written or left.
-    fn write_left<F: Fn(SampleKey, &[u8], &mut [u8])>(&self, writer: &Writer<F>) -> Option<Batch<M>> {
+    fn write_left<F: Fn(SampleKey, &[u8], &mut [u8])>(&self, writer: &Writer<'_, F>) -> Option<Batch<M>> {
         while !self.lock_left().samples.is_empty() {
             let mut filling = self.try_filling()?;
             loop {
@@ -136,7 +150,7 @@ impl<M: BatchMemory> Seat<M> {
 }
 
 impl<M: BatchMemory> Filling<M> {
-    fn write<F: Fn(SampleKey, &[u8], &mut [u8])>(&mut self, sample: Prepared<'_>, writer: &Writer<F>) {
+    fn write<F: Fn(SampleKey, &[u8], &mut [u8])>(&mut self, sample: Prepared<'_>, writer: &Writer<'_, F>) {
         let batch = self.batch.as_mut().expect("a batch leaves its seat with its last sample");
         let slot = sample.slot;
         let into = &mut batch.memory.bytes()[slot * writer.image_bytes..][..writer.image_bytes];
@@ -144,6 +158,16 @@ impl<M: BatchMemory> Filling<M> {
             into.fill(0);
         } else {
             (writer.write)(batch.samples[slot], sample.pixels, into);
+        }
+        if let Some(Noted { erasing, side, seed }) = writer.noted {
+            let into = &mut batch.memory.erasures()[slot * erasing.most()..][..erasing.most()];
+            // The memory is reused: what an earlier batch noted here must go, also where nothing is
+            // erased.
+            if sample.label == SKIPPED {
+                into.fill(Erasure::NONE);
+            } else {
+                erasing.note(side, batch.samples[slot].key(seed, Purpose::Augment), into);
+            }
         }
         batch.labels[slot] = sample.label;
         self.missing -= 1;
@@ -179,6 +203,7 @@ mod tests {
                 assert!(pixels.iter().all(|&byte| byte == place.sample as u8) && into.iter().all(|&byte| byte == 0xAA));
                 into.copy_from_slice(pixels);
             },
+            noted: None,
         };
         for _ in 0..20 {
             seat.begin(batch(SAMPLES, 8));
@@ -204,15 +229,15 @@ mod tests {
     fn what_is_left_while_somebody_writes_is_not_forgotten() {
         let seat = Seat::default();
         seat.begin(batch(2, 4));
-        let nothing = Writer { image_bytes: 4, write: |_: SampleKey, _: &[u8], _: &mut [u8]| () };
+        let nothing = Writer { image_bytes: 4, write: |_: SampleKey, _: &[u8], _: &mut [u8]| (), noted: None };
         let meanwhile = |place: SampleKey, pixels: &[u8], into: &mut [u8]| {
             if place.sample == 0 {
                 assert!(seat.put(Prepared { slot: 1, label: 5, pixels: &[7; 4] }, &nothing).is_none());
             }
             into.copy_from_slice(pixels);
         };
-        let whole =
-            seat.put(Prepared { slot: 0, label: 4, pixels: &[3; 4] }, &Writer { image_bytes: 4, write: meanwhile });
+        let writer = Writer { image_bytes: 4, write: meanwhile, noted: None };
+        let whole = seat.put(Prepared { slot: 0, label: 4, pixels: &[3; 4] }, &writer);
         let whole = whole.expect("both are written");
         assert_eq!((&whole.labels[..], &whole.memory[..8]), (&[4, 5][..], &[3, 3, 3, 3, 7, 7, 7, 7][..]));
     }
@@ -221,8 +246,8 @@ mod tests {
     fn a_skipped_sample_is_zeros() {
         let seat = Seat::default();
         seat.begin(batch(1, 4));
-        let writer =
-            Writer { image_bytes: 4, write: |_: SampleKey, _: &[u8], _: &mut [u8]| panic!("nothing to write") };
+        let write = |_: SampleKey, _: &[u8], _: &mut [u8]| panic!("nothing to write");
+        let writer = Writer { image_bytes: 4, write, noted: None };
         let whole = seat.put(Prepared { slot: 0, label: SKIPPED, pixels: &[] }, &writer).expect("one sample is all");
         assert_eq!((&whole.labels[..], &whole.memory[..4]), (&[SKIPPED][..], &[0; 4][..]));
     }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::augment::RandomErasing;
 use crate::pipeline::sizes::Sizes;
 use crate::pipeline::threads::usable_cores;
 use crate::{BadPolicy, DataError, Decode, Order, Share, Transform};
@@ -70,6 +71,14 @@ impl LoaderSpec {
     /// Bytes of memory that a delivered batch of the largest size needs.
     pub fn batch_bytes(&self) -> usize {
         self.micro_batch * self.sizes().largest().image_bytes()
+    }
+
+    /// Records of erased rectangles of a delivered batch: none where it holds floats, from which
+    /// the loader erases by itself. A record has [`Erasure::WORDS`](crate::augment::Erasure::WORDS)
+    /// words, whatever the sizes of rectangle and image, so memory for the most rectangles is
+    /// small, and a batch never needs more.
+    pub fn batch_erasures(&self) -> usize {
+        self.micro_batch * self.transform.noted().map_or(0, RandomErasing::most)
     }
 
     /// Rows and columns of the images of a step, over a source of `len` samples.

@@ -7,7 +7,7 @@ use random::Purpose;
 
 use crate::pipeline::batches::{BatchMemory, SKIPPED};
 use crate::pipeline::read::Loaded;
-use crate::pipeline::seat::{Batch, Prepared, Writer};
+use crate::pipeline::seat::{Batch, Noted, Prepared, Writer};
 use crate::pipeline::stats::Clock;
 use crate::pipeline::{Loader, Outcome, Task, stopping};
 use crate::source::patience;
@@ -123,7 +123,9 @@ impl<M: BatchMemory> Loader<'_, M> {
             transform.write(pixels, into);
             transform.erase(into, place.key(self.spec.seed, Purpose::Augment));
         };
-        let writer = Writer { image_bytes: transform.image_bytes(), write };
+        let noted =
+            transform.noted().map(|erasing| Noted { erasing, side: transform.size as usize, seed: self.spec.seed });
+        let writer = Writer { image_bytes: transform.image_bytes(), write, noted };
         let whole = self.seats[task.seat].put(Prepared { slot: task.slot, label, pixels }, &writer);
         self.stats.spent(Clock::Writing, began.elapsed());
         if label != SKIPPED {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use random::Key;
 
-use crate::augment::{Augment, Scratch};
+use crate::augment::{Augment, RandomErasing, Scratch};
 use crate::pixels::crop::{View, Wanted};
 use crate::pixels::decode::{Decoder, PIXEL_BYTES, Rgbx};
 use crate::pixels::framing::Placement;
@@ -85,11 +85,18 @@ impl Transform {
         }
     }
 
-    /// Erases what the sample's key says from an image as [`write`](Self::write) left it.
+    /// Erases what the sample's key says from an image as [`write`](Self::write) left it; nothing
+    /// from bytes.
     pub fn erase(&self, image: &mut [u8], key: Key) {
         if let Pixels::F32 { .. } = self.pixels {
             self.augment.erase(bytemuck::cast_slice_mut(image), self.size as usize, key);
         }
+    }
+
+    /// What is noted for later instead of erased: rectangles are erased from normalized values, and
+    /// bytes are not normalized yet.
+    pub(crate) fn noted(&self) -> Option<&RandomErasing> {
+        if self.pixels == Pixels::U8 { self.augment.erasing.as_ref() } else { None }
     }
 
     /// What this needs of an image of the given size, upright; `key` is the sample's.
@@ -109,10 +116,6 @@ impl Transform {
             if !(0.0..=1.0).contains(&probability) {
                 return invalid("transform.augment", format!("{name}: {probability} is no probability"));
             }
-        }
-        if self.augment.erasing.is_some() && self.pixels == Pixels::U8 {
-            let problem = "rectangles are erased from normalised values, and these batches hold bytes";
-            return invalid("transform.augment.erasing", problem.to_owned());
         }
         self.crop.check(self.size)
     }
@@ -228,7 +231,7 @@ pub(crate) fn mirror(pixels: &mut [u8], width: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::augment::{EraseMode, RandomErasing};
+    use crate::augment::EraseMode;
     use crate::pixels::crop::Window;
 
     #[test]
@@ -271,9 +274,11 @@ mod tests {
         let erasing = Some(RandomErasing::new(1.0, EraseMode::Const));
         let augment = Augment { erasing, ..Augment::default() };
         let bytes = Transform { augment, ..Transform::center(32, 1.0) };
-        assert!(bytes.check().expect_err("bytes").to_string().contains("transform.augment.erasing"));
+        let mut image = [7; 3 * 32 * 32];
+        bytes.erase(&mut image, Key::root(0));
+        assert_eq!((image, bytes.noted()), ([7; 3 * 32 * 32], erasing.as_ref()));
         let floats = Transform { pixels: Pixels::F32 { mean: [0.0; 3], std: [1.0; 3] }, ..bytes };
-        assert!(floats.check().is_ok());
+        assert!(floats.noted().is_none());
         for draw in 0..20 {
             let mut image = vec![0.0_f32; 3 * 32 * 32];
             floats.write(&[255; 32 * 32 * 4], bytemuck::cast_slice_mut(&mut image));

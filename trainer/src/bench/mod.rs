@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use collectives::{Communicator, Phase};
-use dataloader::{Mixing, SampleKey};
+use dataloader::{LoaderSpec, Mixing, SampleKey};
 use metrics::{StepClock, StepTimes};
 use plan::Plan;
 use random::{Key, Purpose};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 use world::World;
 
 use crate::classification::{Classification, ImageBatch};
@@ -22,6 +22,7 @@ use crate::device::{self, Asked, Placement};
 use crate::failure::Failure;
 use crate::footprint::{highest_peak_mib, page_faults};
 use crate::loss::Loss;
+use crate::normalisation::{BatchImages, Normalisation};
 use crate::replay::Replays;
 use crate::run::{initial_state, load_teacher, products, use_threads};
 use crate::state::TrainState;
@@ -149,9 +150,10 @@ fn take_steps(
     Ok(Round { steps, seconds, page_faults: faults })
 }
 
-/// One micro-batch of noise with labels, handed out again and again.
+/// One micro-batch of noise with labels, handed out again and again: as a loader delivers it to the
+/// device, so bytes to a GPU. Nothing is erased, as no peer erases.
 struct MadeImages {
-    images: Tensor,
+    images: BatchImages,
     labels: Vec<i64>,
     samples: Vec<SampleKey>,
 }
@@ -160,10 +162,19 @@ impl MadeImages {
     fn new(plan: &Plan, rank: usize, device: Device) -> MadeImages {
         let (count, side) = (plan.micro_batch, plan.model.image_size);
         let mut rng = Key::root(plan.config.seed).child(Purpose::Init as u64).child(rank as u64).rng();
-        let values: Vec<f32> = (0..count * 3 * side * side).map(|_| (4.0 * rng.uniform() - 2.0) as f32).collect();
-        let shape = [count as i64, 3, side as i64, side as i64];
+        let numbers = (0..count * 3 * side * side).map(|_| rng.uniform());
+        let [n, pixels] = [count, side].map(|size| size as i64);
+        let images = if device.is_cuda() {
+            let bytes: Vec<u8> = numbers.map(|number| (256.0 * number) as u8).collect();
+            let mut spec = LoaderSpec::evaluation(&plan.config, side as u32, count);
+            let bytes = Tensor::from_slice(&bytes).view([n, pixels, pixels, 3]).to_device(device);
+            Normalisation::instead_of(&mut spec, device).images(bytes, None)
+        } else {
+            let values: Vec<f32> = numbers.map(|number| (4.0 * number - 2.0) as f32).collect();
+            Tensor::from_slice(&values).view([n, 3, pixels, pixels]).into()
+        };
         MadeImages {
-            images: Tensor::from_slice(&values).view(shape).to_kind(Kind::Float).to_device(device),
+            images,
             labels: (0..count).map(|image| (image % plan.facts.num_classes) as i64).collect(),
             samples: (0..count as u64).map(|position| SampleKey { epoch: 0, position, sample: position }).collect(),
         }
@@ -172,7 +183,7 @@ impl MadeImages {
 
 impl MicroBatches for MadeImages {
     fn next<T>(&mut self, work: impl FnOnce(&ImageBatch<'_>) -> T) -> Result<T, Failure> {
-        let images = self.images.shallow_clone();
+        let images = self.images.map(Tensor::shallow_clone);
         Ok(work(&ImageBatch { images, labels: &self.labels, samples: &self.samples }))
     }
 }

@@ -75,9 +75,12 @@ pub fn inspect(
 fn readable(batch: &ImageBatch<'_>) -> (Tensor, u64) {
     let rows = (0..).zip(batch.labels).filter(|&(_, &label)| label != SKIPPED);
     let rows: Vec<i64> = rows.map(|(row, _)| row).collect();
+    let device = batch.images.tensors().next().expect("images").device();
+    let on_device = |numbers: &[i64]| Tensor::from_slice(numbers).to_device(device);
+    let all = batch.images.floats(&on_device(batch.labels));
     let images = match rows.len() == batch.labels.len() {
-        true => batch.images.shallow_clone(),
-        false => batch.images.index_select(0, &Tensor::from_slice(&rows).to_device(batch.images.device())),
+        true => all,
+        false => all.index_select(0, &on_device(&rows)),
     };
     (images, rows.len() as u64)
 }

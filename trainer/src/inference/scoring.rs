@@ -35,7 +35,7 @@ pub fn score(
     let shut = set.chosen_from.as_ref().map(|open| shut_out(open, set.images.classes().len()).to_device(device));
     let (mut tally, mut answers) = (Tally::new(device), Answers::default());
     for_each_batch(&*set.images, spec, image_size, stats, device, |batch| {
-        let mut logits = model.forward(&batch.images, Mode::Evaluate).logits.to_kind(Kind::Float);
+        let mut logits = model.forward(batch.prepared(model), Mode::Evaluate).logits.to_kind(Kind::Float);
         if let Some(shut) = &shut {
             logits += shut;
         }
@@ -118,7 +118,7 @@ mod tests {
         let key = |sample| SampleKey { epoch: 0, position: sample, sample };
         let samples = [key(2), key(0), key(1), key(0)];
         let labels = [4, 1, 0, SKIPPED];
-        let batch = ImageBatch { images: Tensor::new(), labels: &labels, samples: &samples };
+        let batch = ImageBatch { images: Tensor::new().into(), labels: &labels, samples: &samples };
         let accepted = [vec![1, 6], vec![0], vec![4]];
         let mut found = Answers::default();
         found.add(&answers(&[[4, 0, 1], [6, 0, 1], [2, 3, 0], [1, 2, 3]]), &batch);

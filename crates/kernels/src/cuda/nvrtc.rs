@@ -102,6 +102,8 @@ functions! {
     compile: b"nvrtcCompileProgram" unsafe extern "C" fn(Program, c_int, *const *const c_char) -> c_int,
     code_size: b"nvrtcGetCUBINSize" unsafe extern "C" fn(Program, *mut usize) -> c_int,
     code: b"nvrtcGetCUBIN" unsafe extern "C" fn(Program, *mut c_char) -> c_int,
+    ptx_size: b"nvrtcGetPTXSize" unsafe extern "C" fn(Program, *mut usize) -> c_int,
+    ptx: b"nvrtcGetPTX" unsafe extern "C" fn(Program, *mut c_char) -> c_int,
     log_size: b"nvrtcGetProgramLogSize" unsafe extern "C" fn(Program, *mut usize) -> c_int,
     log: b"nvrtcGetProgramLog" unsafe extern "C" fn(Program, *mut c_char) -> c_int,
     destroy: b"nvrtcDestroyProgram" unsafe extern "C" fn(*mut Program) -> c_int,
@@ -155,6 +157,26 @@ impl Nvrtc {
     /// # Errors
     /// [`CompileError::NoSource`] or [`CompileError::Refused`].
     pub fn compile(&self, source: &KernelSource, architecture: u32, more: &[&str]) -> Result<Compiled, CompileError> {
+        self.compile_and(source, architecture, more, |program| {
+            Ok(Compiled { code: program.code()?, log: program.log() })
+        })
+    }
+
+    /// The instructions of a source in PTX, the assembly language that machine code is made from.
+    ///
+    /// # Errors
+    /// As [`Nvrtc::compile`].
+    pub fn ptx(&self, source: &KernelSource, architecture: u32) -> Result<String, CompileError> {
+        self.compile_and(source, architecture, &[], |program| program.ptx())
+    }
+
+    fn compile_and<T>(
+        &self,
+        source: &KernelSource,
+        architecture: u32,
+        more: &[&str],
+        read: impl FnOnce(&Created<'_>) -> Result<T, (c_int, String)>,
+    ) -> Result<T, CompileError> {
         let options = options(source, architecture).into_iter().chain(more.iter().map(|&option| option.to_owned()));
         let options: Vec<String> = options.collect();
         let texts =
@@ -165,10 +187,9 @@ impl Nvrtc {
         let result = program.and_then(|program| {
             // SAFETY: the program lives, and the options outlive the call.
             let status = unsafe { (self.functions.compile)(program.program, count(pointers.len()), pointers.as_ptr()) };
-            if status == 0 { Ok((program.code()?, program.log())) } else { Err((status, program.log())) }
+            if status == 0 { read(&program) } else { Err((status, program.log())) }
         });
-        let (code, log) = result.map_err(|(status, log)| self.refused(source, &options, status, &log))?;
-        Ok(Compiled { code, log })
+        result.map_err(|(status, log)| self.refused(source, &options, status, &log))
     }
 
     fn refused(&self, source: &KernelSource, options: &[String], status: c_int, log: &str) -> CompileError {
@@ -218,31 +239,35 @@ impl<'a> Created<'a> {
     }
 
     fn log(&self) -> String {
-        let mut log = Vec::new();
-        // SAFETY: the memory has the size that the first call tells.
-        unsafe {
-            let mut size = 0;
-            if (self.functions.log_size)(self.program, &mut size) == 0 {
-                log = vec![0u8; size];
-                (self.functions.log)(self.program, log.as_mut_ptr().cast());
-            }
-        }
-        String::from_utf8_lossy(&log).trim_end_matches('\0').to_owned()
+        text(self.read(self.functions.log_size, self.functions.log).unwrap_or_default())
     }
 
     fn code(&self) -> Result<Vec<u8>, (c_int, String)> {
-        let (mut size, mut code) = (0, Vec::new());
-        // SAFETY: as above.
+        self.read(self.functions.code_size, self.functions.code)
+    }
+
+    fn ptx(&self) -> Result<String, (c_int, String)> {
+        self.read(self.functions.ptx_size, self.functions.ptx).map(text)
+    }
+
+    /// What a pair of NVRTC's functions answers: the first tells a size, and the second fills memory of that size.
+    fn read(
+        &self,
+        size_of: unsafe extern "C" fn(Program, *mut usize) -> c_int,
+        fill: unsafe extern "C" fn(Program, *mut c_char) -> c_int,
+    ) -> Result<Vec<u8>, (c_int, String)> {
+        let (mut size, mut bytes) = (0, Vec::new());
+        // SAFETY: the program lives, and the memory has the size that the first call tells.
         let status = unsafe {
-            match (self.functions.code_size)(self.program, &mut size) {
+            match size_of(self.program, &mut size) {
                 0 => {
-                    code = vec![0u8; size];
-                    (self.functions.code)(self.program, code.as_mut_ptr().cast())
+                    bytes = vec![0u8; size];
+                    fill(self.program, bytes.as_mut_ptr().cast())
                 }
                 status => status,
             }
         };
-        if status == 0 { Ok(code) } else { Err((status, String::new())) }
+        if status == 0 { Ok(bytes) } else { Err((status, String::new())) }
     }
 }
 
@@ -263,6 +288,11 @@ fn builtins_in(folder: &Path, own: i32) -> Option<PathBuf> {
     let minor = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix(BUILTINS)?.parse::<i32>().ok();
     let files = fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     files.filter(|path| minor(path).is_some()).max_by_key(|path| (minor(path) == Some(own), minor(path)))
+}
+
+/// A text of NVRTC's, which ends with a zero.
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned()
 }
 
 fn c_string(text: &str) -> CString {

@@ -14,6 +14,8 @@ macro_rules! sources {
 sources![
     "cuda" / "activation.cu",
     "cuda" / "activation_launch.h",
+    "cuda" / "input.cu",
+    "cuda" / "input_launch.h",
     "cuda" / "memory.h",
     "cuda" / "norm.cu",
     "cuda" / "norm_launch.h",

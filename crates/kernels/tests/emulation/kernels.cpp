@@ -8,6 +8,7 @@
 #include "gpu.h"
 
 #include "../../cuda/activation.cu"
+#include "../../cuda/input.cu"
 #include "../../cuda/norm.cu"
 #include "../../cuda/sums.cu"
 #include "cuda_table.h"
@@ -28,6 +29,9 @@ template <class T, class S, int LANES, int GROUPS, RowAccess ACCESS, RowBranch B
 }
 template <class T, class S, int LANES, int GROUPS, RowAccess ACCESS, RowBranch BRANCH> void run_norm_backward(void** arguments) {
   device::backward<T, S, LANES, GROUPS, ACCESS, BRANCH>(*(const NormBackward*)arguments[0], *(const Rows*)arguments[1]);
+}
+template <class S> void run_prepare_images(void** arguments) {
+  device::prepare<S>(*(const InputTensors*)arguments[0], *(const InputShape*)arguments[1]);
 }
 template <class From, class To> void run_sums(void** arguments) { device::add_up<From, To>(*(const Sums*)arguments[0]); }
 
@@ -98,6 +102,10 @@ Known all_kernels() {
   add_all_rows<double, double, SOME_ROWS>(known, "double", "double");
   add_all_rows<float, device::F16, SOME_ROWS>(known, "float", "F16");
   add_all_rows<float, device::Bf16, SOME_ROWS, EVERY_VARIANT>(known, "float", "Bf16");
+  known["prepare_images -DSTORAGE=float"] = run_prepare_images<float>;
+  known["prepare_images -DSTORAGE=double"] = run_prepare_images<double>;
+  known["prepare_images -DSTORAGE=Bf16"] = run_prepare_images<device::Bf16>;
+  known["prepare_images -DSTORAGE=F16"] = run_prepare_images<device::F16>;
   known["sums -DFROM=float -DTO=float"] = run_sums<float, float>;
   known["sums -DFROM=double -DTO=double"] = run_sums<double, double>;
   known["sums -DFROM=double -DTO=float"] = run_sums<double, float>;
