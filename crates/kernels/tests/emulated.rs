@@ -5,6 +5,8 @@
 
 #[path = "checks/activation.rs"]
 mod activation;
+#[path = "checks/kernels_of_tests.rs"]
+mod kernels_of_tests;
 #[path = "checks/norm.rs"]
 mod norm;
 #[path = "checks/row_lengths.rs"]
@@ -12,7 +14,8 @@ mod row_lengths;
 #[path = "checks/worst.rs"]
 mod worst;
 
-use std::ffi::c_void;
+use std::collections::BTreeSet;
+use std::ffi::{CStr, c_char, c_void};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -69,6 +72,28 @@ fn compiled() -> PathBuf {
 fn times(folder: &Path) -> Vec<SystemTime> {
     let files = fs::read_dir(folder).expect("a folder of this crate");
     files.map(|file| file.and_then(|file| file.metadata()?.modified()).expect("a file of this crate")).collect()
+}
+
+/// The emulation has what the checks ask for, or they fail: so `compile_kernels` leaves none of it
+/// out.
+#[test]
+fn the_kernels_of_the_checks_are_those_that_are_listed() {
+    unsafe extern "C" fn add(all: *mut c_void, definitions: *const c_char) {
+        // SAFETY: `all` is the set below, and the text ends with a zero.
+        unsafe {
+            let definitions = CStr::from_ptr(definitions).to_string_lossy().into_owned();
+            (*all.cast::<BTreeSet<String>>()).insert(definitions);
+        }
+    }
+    type Visit = unsafe extern "C" fn(*mut c_void, *const c_char);
+    let mut emulated: BTreeSet<String> = BTreeSet::new();
+    // SAFETY: the function has that type, and calls `add` while the set lives.
+    unsafe {
+        let each = EMULATION.get::<unsafe extern "C" fn(Visit, *mut c_void)>(b"emulation_each");
+        each.expect("defined there")(add, (&raw mut emulated).cast());
+    }
+    let listed = kernels_of_tests::kernels_of_tests().into_iter().map(|kernel| kernel.definitions);
+    assert_eq!(emulated, listed.collect::<BTreeSet<String>>());
 }
 
 #[test]
