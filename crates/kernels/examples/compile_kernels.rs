@@ -6,6 +6,8 @@
 //! activation and of norms of rows of 8, 16, … 2048 elements, which holds what ViT, DeiT, Swin, TNT
 //! and ResNet ask for, and those of the tests under `tests/checks`.
 
+#[path = "../tests/checks/kernels_of_tests.rs"]
+mod kernels_of_tests;
 #[path = "../tests/checks/row_lengths.rs"]
 mod row_lengths;
 
@@ -73,10 +75,5 @@ fn wanted() -> BTreeSet<KernelSource> {
         // A run's tensors begin on 16 bytes, and none is in f64.
         !["ACCESS=Grouped", "STORAGE=double", "WIDE=double"].iter().any(|word| kernel.definitions.contains(word))
     });
-    let of_tests = KernelSource::all(&row_lengths::SOME).into_iter().chain(
-        KernelSource::all(&row_lengths::EVERY_VARIANT)
-            .into_iter()
-            .filter(|kernel| kernel.definitions.contains("NARROW=Bf16")),
-    );
-    of_runs.chain(of_tests).collect()
+    of_runs.chain(kernels_of_tests::kernels_of_tests()).collect()
 }

@@ -7,6 +7,8 @@
 mod activation;
 #[path = "checks/input.rs"]
 mod input;
+#[path = "checks/kernels_of_tests.rs"]
+mod kernels_of_tests;
 #[path = "checks/norm.rs"]
 mod norm;
 #[path = "checks/row_lengths.rs"]
@@ -16,6 +18,9 @@ mod worst;
 
 mod emulation;
 
+use std::collections::BTreeSet;
+use std::ffi::{CStr, c_char, c_void};
+
 use kernels::norm::LayerNorm;
 use tch::{Device, Kind, Tensor};
 
@@ -23,6 +28,28 @@ use tch::{Device, Kind, Tensor};
 fn device() -> Device {
     emulation::load();
     Device::Cpu
+}
+
+/// The emulation has what the checks ask for, or they fail: so `compile_kernels` leaves none of it
+/// out.
+#[test]
+fn the_kernels_of_the_checks_are_those_that_are_listed() {
+    unsafe extern "C" fn add(all: *mut c_void, definitions: *const c_char) {
+        // SAFETY: `all` is the set below, and the text ends with a zero.
+        unsafe {
+            let definitions = CStr::from_ptr(definitions).to_string_lossy().into_owned();
+            (*all.cast::<BTreeSet<String>>()).insert(definitions);
+        }
+    }
+    type Visit = unsafe extern "C" fn(*mut c_void, *const c_char);
+    let mut emulated: BTreeSet<String> = BTreeSet::new();
+    // SAFETY: the function has that type, and calls `add` while the set lives.
+    unsafe {
+        let each = emulation::library().get::<unsafe extern "C" fn(Visit, *mut c_void)>(b"emulation_each");
+        each.expect("defined there")(add, (&raw mut emulated).cast());
+    }
+    let listed = kernels_of_tests::kernels_of_tests().into_iter().map(|kernel| kernel.definitions);
+    assert_eq!(emulated, listed.collect::<BTreeSet<String>>());
 }
 
 #[test]

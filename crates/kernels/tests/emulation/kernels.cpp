@@ -112,10 +112,14 @@ Known all_kernels() {
   return known;
 }
 
-char* launch(int, const Kernel* kernel, const Grid* grid, void** arguments) {
+const Known& known_kernels() {
   static const Known known = all_kernels();
-  auto found = known.find(key_of(*kernel));
-  if (found == known.end()) return strdup(("no kernel is called " + key_of(*kernel)).c_str());
+  return known;
+}
+
+char* launch(int, const Kernel* kernel, const Grid* grid, void** arguments) {
+  auto found = known_kernels().find(key_of(*kernel));
+  if (found == known_kernels().end()) return strdup(("no kernel is called " + key_of(*kernel)).c_str());
   emulation::Place blocks{grid->blocks_across, grid->blocks_down}, threads{grid->threads_across, grid->threads_down};
   emulation::run_grid(blocks, threads, [&] { found->second(arguments); });
   return nullptr;
@@ -129,4 +133,9 @@ extern "C" const rectify::CudaTable* emulation_table() {
   table.on_host = true;
   table.launch = rectify::launch;
   return &table;
+}
+
+// Calls `visit` with the definitions of every kernel.
+extern "C" void emulation_each(void (*visit)(void* data, const char* definitions), void* data) {
+  for (const auto& [key, run] : rectify::known_kernels()) visit(data, key.c_str() + key.find(' ') + 1);
 }

@@ -25,7 +25,12 @@ static EMULATION: LazyLock<Library> = LazyLock::new(|| {
 
 /// From now on tensors on the CPU go by the kernels, in the whole process.
 pub fn load() {
-    LazyLock::force(&EMULATION);
+    let _ = library();
+}
+
+/// The library, which is loaded now.
+pub fn library() -> &'static Library {
+    LazyLock::force(&EMULATION)
 }
 
 /// The library, compiled again where a source is newer.
