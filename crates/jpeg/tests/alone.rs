@@ -54,13 +54,16 @@ fn files(rng: &mut Rng) -> Vec<(String, Vec<u8>)> {
 
 type Answer = Result<(Vec<u8>, u32), String>;
 
+/// One way of making something of files, by its name.
+type Worker = (String, Box<dyn FnMut(&[u8]) -> Answer>);
+
 fn told<T>(result: Result<T, JpegError>) -> Result<T, String> {
     result.map_err(|error| error.to_string())
 }
 
 /// Each way of making something of a file.
-fn workers() -> Vec<(String, Box<dyn FnMut(&[u8]) -> Answer>)> {
-    let mut workers: Vec<(String, Box<dyn FnMut(&[u8]) -> Answer>)> = Vec::new();
+fn workers() -> Vec<Worker> {
+    let mut workers: Vec<Worker> = Vec::new();
     for entropy in [EntropyDecoder::Ours, EntropyDecoder::LibjpegTurbo] {
         for damage in [Damage::Repair, Damage::Refuse] {
             let options = DecodeOptions { damage, entropy, ..Default::default() };

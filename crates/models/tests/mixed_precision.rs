@@ -71,8 +71,8 @@ fn a_pass_reads_the_values_as_they_are_now() {
         for (own, other) in model.parameters().groups().iter().zip(changed.parameters().groups()) {
             let count = own.values.numel();
             let values: Vec<f32> = Vec::try_from(&own.values * 1.25 + 0.01).expect("numbers");
-            // SAFETY: both buffers hold `count` f32 on a CPU, and nothing else uses them.
             for tensor in [&own.values, &other.values] {
+                // SAFETY: the buffer holds `count` f32 on a CPU, and nothing else uses it.
                 unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), tensor.data_ptr().cast(), count) };
             }
         }
