@@ -1,6 +1,7 @@
 //! A run that is killed and resumed is the run that was never killed.
 
 use std::fs;
+use std::process::Command;
 
 use e2e::{Running, Workshop, processes_naming, wait_until};
 use nix::sys::signal::{Signal, kill};
@@ -121,7 +122,7 @@ fn a_checkpoint_of_another_model_names_the_first_difference() {
 }
 
 #[test]
-fn a_full_disk_costs_a_checkpoint_and_not_the_run() {
+fn a_full_disk_costs_checkpoints_and_is_told_in_the_end() {
     let workshop = Workshop::new();
     workshop.mpirun(1, "run").set("schedule.max_steps=10").run().code(0);
     let kept = workshop.checkpoint_file("run", 10, "parameters.safetensors");
@@ -136,9 +137,37 @@ fn a_full_disk_costs_a_checkpoint_and_not_the_run() {
     let mut job = e2e::Job::new("sh".as_ref(), &workshop.path(""));
     job.arguments(["-c", &line])
         .run()
-        .code(0)
-        .says(&["the checkpoint of step 20 could not be written", "training goes on"]);
+        .code(75)
+        .says(&[
+            "the checkpoint of step 20 could not be written",
+            "the last checkpoint, of step 30, could not be written",
+        ])
+        .says(&["free space on that disk, and go on with --resume auto"]);
     assert_eq!(workshop.checkpoints("run"), ["step-00000010"]);
     assert!(kept == workshop.checkpoint_file("run", 10, "parameters.safetensors"));
     assert_eq!(workshop.summary("run")["steps"], 30);
+}
+
+/// cifs, WSL's file system and some of FUSE answer EINVAL or ENOTSUP where a folder is synced.
+#[test]
+fn a_file_system_that_syncs_no_folders_takes_checkpoints() {
+    let workshop = Workshop::new();
+    let (source, shim) = (workshop.path("fsync.c"), workshop.path("fsync.so"));
+    for errno in ["EINVAL", "ENOTSUP"] {
+        let text = format!(
+            "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <errno.h>\n#include <sys/stat.h>\n\
+             int fsync(int file) {{\n\
+             struct stat found;\n\
+             if (fstat(file, &found) == 0 && S_ISDIR(found.st_mode)) {{ errno = {errno}; return -1; }}\n\
+             return ((int (*)(int))dlsym(RTLD_NEXT, \"fsync\"))(file);\n\
+             }}\n"
+        );
+        fs::write(&source, text).expect("a source");
+        let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&shim).arg(&source).arg("-ldl").status();
+        assert!(compiled.expect("a C compiler").success());
+        let mut job = workshop.mpirun(1, errno);
+        job.env("LD_PRELOAD", &shim.display().to_string()).set("schedule.max_steps=10").run().code(0);
+        assert_eq!(workshop.checkpoints(errno), ["step-00000010"]);
+        assert_eq!(workshop.summary(errno)["steps"], 10);
+    }
 }

@@ -17,7 +17,7 @@ use crate::failure::{Failure, agreed};
 pub fn begin_from(path: &Path, model: &Model, communicator: &dyn Communicator) -> Result<Report, Failure> {
     let refused = |why: String| format!("model.init_from = {path:?}: {why}");
     let read = if communicator.rank() == 0 { read(path).map_err(refused) } else { Ok(Vec::new()) };
-    let mut bytes = agreed(read, communicator, Phase::new("whether there are first weights"))?;
+    let mut bytes = agreed(read, Exit::Config, communicator, Phase::new("whether there are first weights"))?;
     communicator.broadcast(Phase::new("first weights"), &mut bytes, 0)?;
     let failed = |why: String| Failure::because(Exit::Config, refused(why));
     let weights = Weights::parse(&bytes).map_err(|error| failed(error.to_string()))?;

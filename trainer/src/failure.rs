@@ -32,14 +32,19 @@ impl Failure {
 /// hand in something that stands for its result.
 ///
 /// # Errors
-/// [`Exit::Config`] with rank 0's reason, or a rank is lost.
-pub fn agreed<T>(of_rank_0: Result<T, String>, communicator: &dyn Communicator, phase: Phase) -> Result<T, Failure> {
+/// `exit` with rank 0's reason, or a rank is lost.
+pub fn agreed<T>(
+    of_rank_0: Result<T, String>,
+    exit: Exit,
+    communicator: &dyn Communicator,
+    phase: Phase,
+) -> Result<T, Failure> {
     let mut reason = of_rank_0.as_ref().err().cloned().unwrap_or_default().into_bytes();
     communicator.broadcast(phase, &mut reason, 0)?;
     match of_rank_0 {
         Ok(found) if reason.is_empty() => Ok(found),
-        Ok(_) => Err(Failure::because(Exit::Config, String::from_utf8_lossy(&reason))),
-        Err(why) => Err(Failure::because(Exit::Config, why)),
+        Ok(_) => Err(Failure::because(exit, String::from_utf8_lossy(&reason))),
+        Err(why) => Err(Failure::because(exit, why)),
     }
 }
 

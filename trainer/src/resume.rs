@@ -55,7 +55,7 @@ pub fn resume(
 ) -> Result<Chosen, Failure> {
     let mut notices = Vec::new();
     let found = if communicator.rank() == 0 { choose(resume, folder, state, &mut notices) } else { Ok(None) };
-    let loaded = agreed(found, communicator, Phase::new("checkpoint choice"))?;
+    let loaded = agreed(found, Exit::Config, communicator, Phase::new("checkpoint choice"))?;
     let mut header = vec![u8::from(loaded.is_some())];
     communicator.broadcast(Phase::new("checkpoint choice"), &mut header, 0)?;
     if header == [0] {

@@ -25,7 +25,7 @@ use crate::data_parallel::{Exchanges, Sharding, Slice};
 use crate::device::{self, Asked, Placement};
 use crate::ema::Ema;
 use crate::evaluation::Evaluation;
-use crate::failure::Failure;
+use crate::failure::{Failure, agreed};
 use crate::feed::Feed;
 use crate::footprint::highest_peak_mib;
 use crate::loss::Loss;
@@ -125,7 +125,7 @@ pub fn train(
     })??;
 
     let Training { saving, telemetry, evaluation, .. } = training;
-    saving.finish(&telemetry);
+    let saved = saving.finish(&telemetry);
     telemetry.recorder().finish(state.step);
     let peak_memory_mib = highest_peak_mib(communicator, device)?;
     if communicator.rank() == 0 {
@@ -142,7 +142,7 @@ pub fn train(
             telemetry.notice(&format!("the curves could not be drawn: {error}"));
         }
     }
-    communicator.barrier(Phase::new("end of the run"))?;
+    agreed(saved, Exit::Retry, communicator, Phase::new("end of the run"))?;
     drop(endpoint);
     Ok(ending)
 }

@@ -97,8 +97,8 @@ impl<'a> Telemetry<'a> {
             CheckpointEvent::Failed { step, why } => {
                 self.recorder.metrics().checkpoint_failed();
                 self.notice(&format!(
-                    "the checkpoint of step {step} could not be written: {why}; older checkpoints are as they were, \
-                     training goes on; free space on that disk"
+                    "the checkpoint of step {step} could not be written: {why}; older checkpoints are as they were; \
+                     free space on that disk"
                 ));
             }
         }

@@ -216,7 +216,7 @@ mod tests {
         let mut noise = Noise { step, stop: &stop, stop_in };
         let ending = training.run(&mut state, &mut noise).expect("a run");
         let Training { saving, telemetry, .. } = training;
-        saving.finish(&telemetry);
+        saving.finish(&telemetry).expect("checkpoints");
         (std::mem::take(&mut *waits.lock().expect("one thread")), ending)
     }
 

@@ -269,7 +269,7 @@ fn settle(file: &File, folder: &Path, name: &str) -> Result<(), DataError> {
     let (partial, path) = (folder.join(format!("{name}{PARTIAL}")), folder.join(name));
     file.sync_all().map_err(write_error(&partial))?;
     fs::rename(&partial, &path).map_err(io_error("rename", &partial))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error("sync", folder))
+    files::sync_folder(folder).map_err(io_error("sync", folder))
 }
 
 /// The error of a write; says of a full disk what to do.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use files::{sync_folder, write_synced};
 use serde::{Deserialize, Serialize};
 
 use super::{EMA, MANIFEST, OPTIMIZER, PARAMETERS, RunState, STATE, Snapshot};
@@ -174,7 +175,7 @@ pub(super) fn write(folder: &Path, snapshot: &Snapshot) -> io::Result<PathBuf> {
     let outcome = fill(&scratch, snapshot).and_then(|()| {
         remove(&target)?;
         fs::rename(&scratch, &target)?;
-        sync(folder)
+        sync_folder(folder)
     });
     if outcome.is_err() {
         let _ = fs::remove_dir_all(&scratch);
@@ -199,7 +200,7 @@ fn fill(scratch: &Path, snapshot: &Snapshot) -> io::Result<()> {
     }
     put(STATE, &serde_json::to_vec_pretty(&snapshot.state)?)?;
     write_synced(&scratch.join(MANIFEST), &serde_json::to_vec_pretty(&manifest)?)?;
-    sync(scratch)
+    sync_folder(scratch)
 }
 
 /// Removes a folder of this name, present or not.
@@ -208,16 +209,6 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         outcome => outcome,
     }
-}
-
-fn write_synced(path: &Path, data: &[u8]) -> io::Result<()> {
-    let mut file = fs::File::create(path)?;
-    file.write_all(data)?;
-    file.sync_all()
-}
-
-fn sync(folder: &Path) -> io::Result<()> {
-    fs::File::open(folder)?.sync_all()
 }
 
 fn read(folder: &Path, file: &str) -> Result<Vec<u8>, CheckpointError> {
