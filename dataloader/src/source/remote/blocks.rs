@@ -1,9 +1,7 @@
 //! A folder of blocks that were fetched before: bounded, checked, shared by the processes of a machine.
 
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -83,11 +81,20 @@ impl Blocks {
         let count = self.written.fetch_add(1, Ordering::Relaxed);
         let partial = self.folder.join(format!("partial-{}-{self:p}-{count}", std::process::id()));
         let Some(open) = self.reserve(&partial, (HASH_BYTES + block.len()) as u64)? else { return Ok(()) };
-        let written = fill(open, block).and_then(|()| fs::rename(&partial, &file));
-        if written.is_err() {
+        let named = fill(open, block).and_then(|()| self.name(&partial, &file));
+        if !matches!(named, Ok(true)) {
             let _ = fs::remove_file(&partial);
         }
-        written
+        named.map(drop)
+    }
+
+    /// Gives a block that is written its own name. Nobody counts meanwhile: a count that met neither of the two names would let the
+    /// folder grow beyond its bound.
+    ///
+    /// `false` where others hold the folder for too long.
+    fn name(&self, partial: &Path, file: &Path) -> io::Result<bool> {
+        let Some(_lock) = self.lock()? else { return Ok(false) };
+        fs::rename(partial, file).map(|()| true)
     }
 
     /// Makes room for a file of `bytes` bytes and creates it at that length, so that it counts from now on.
@@ -145,15 +152,13 @@ impl Blocks {
         Ok(used)
     }
 
-    /// Every block, and every file that is still being written; abandoned ones are removed.
-    ///
-    /// A file that is renamed meanwhile may be met under both of its names: it counts once.
+    /// Every block, and every file that is still being written; abandoned ones are removed. Comes under the lock.
     fn files(&self) -> io::Result<Vec<Kept>> {
-        let (mut files, mut seen) = (Vec::new(), HashSet::new());
+        let mut files = Vec::new();
         for entry in walkdir::WalkDir::new(&self.folder).into_iter().filter_map(Result::ok) {
             let name = entry.file_name().to_string_lossy();
             let Some(found) = entry.metadata().ok().filter(|found| found.is_file()) else { continue };
-            if name == "lock" || name == "bytes" || !seen.insert(found.ino()) {
+            if name == "lock" || name == "bytes" {
                 continue;
             }
             let used = found.modified()?;
