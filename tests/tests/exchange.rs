@@ -53,6 +53,12 @@ fn an_exported_network_answers_as_its_checkpoint() {
     assert_eq!(of_file["top5"].as_array().map(Vec::len), Some(5));
     // Nothing is written into a checkpoint.
     let inside = workshop.path("run/checkpoints/step-00000010/parameters.safetensors");
+    for name in ["vit.pth", "vit", "safetensors"] {
+        let other = workshop.path(name);
+        let ended = rectify(&workshop, &["export", "run"]).argument(&other).run().code(2);
+        ended.says(&["export writes safetensors", &other.with_extension("safetensors").display().to_string()]);
+        assert!(!other.exists());
+    }
     let ended = rectify(&workshop, &["export", "run"]).argument(&inside).run().code(2);
     ended.says(&["name a file elsewhere"]);
     // Weights of another model: refused with names and shapes.

@@ -1,6 +1,6 @@
 //! `export`: the weights of a checkpoint as a file that timm loads.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use trainer::checkpoint::EMA;
@@ -22,7 +22,7 @@ name, sizes and activation; the header says which, under `rectify`. docs/models.
 pub struct Arguments {
     /// A checkpoint's folder, or a run's.
     checkpoint: PathBuf,
-    /// The file to write; one that is there is replaced.
+    /// The file to write, NAME.safetensors; one that is there is replaced.
     out: PathBuf,
     /// The moving average of the weights instead of the weights.
     #[arg(long)]
@@ -41,6 +41,7 @@ pub fn run(arguments: &Arguments) -> Exit {
 }
 
 fn export(arguments: &Arguments) -> Result<String, Failure> {
+    named_safetensors(&arguments.out)?;
     let saved = Saved::open(&arguments.checkpoint, super::kept(arguments.ema), None)?;
     super::keep_out(&arguments.out, &saved.path)?;
     let bytes = to_timm(&saved)?;
@@ -62,4 +63,15 @@ fn export(arguments: &Arguments) -> Result<String, Failure> {
         words += "\nthe checkpoint also holds a moving average of the weights: --ema exports that";
     }
     Ok(words)
+}
+
+/// Refuses a name that promises another format than the one that is written: `torch.load` would fail on a `.pth` of safetensors.
+fn named_safetensors(out: &Path) -> Result<(), Failure> {
+    if out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors")) {
+        return Ok(());
+    }
+    let (given, better) = (out.display(), out.with_extension("safetensors"));
+    let why =
+        format!("export writes safetensors, and {given} is named as something else: name it {}", better.display());
+    Err(Failure::because(Exit::Config, why))
 }

@@ -79,12 +79,8 @@ fn keep_out(file: &Path, checkpoint: &Path) -> Result<(), Failure> {
 
 /// Writes a file so that it is whole or absent.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let mut scratch = path.as_os_str().to_owned();
-    scratch.push(".partial");
-    fs::write(&scratch, bytes).and_then(|()| fs::rename(&scratch, path)).map_err(|error| {
-        let _ = fs::remove_file(&scratch);
-        Failure::because(Exit::Config, format!("cannot write {}: {error}", path.display()))
-    })
+    files::replace(path, bytes)
+        .map_err(|error| Failure::because(Exit::Config, format!("cannot write {}: {error}", path.display())))
 }
 
 /// Refuses a network that does not say where its images are.
