@@ -15,14 +15,21 @@ cifar=${1:-}
 export CARGO_TARGET_DIR=target/gpu-build
 release=$CARGO_TARGET_DIR/release
 without_mpi=(--release --locked --workspace --no-default-features --features trainer/nccl,dataloader/remote,eafo/tool)
-test_program() { cargo test "${without_mpi[@]}" --test "$1" --no-run --message-format json | grep "\"name\":\"$1\"" |
-  sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1; }
+# test_program CRATE_FOLDER NAME: the program of that crate's test; crates may have tests of one name.
+test_program() {
+  local found
+  found=$(cargo test "${without_mpi[@]}" --test "$2" --no-run --message-format json |
+    grep "\"manifest_path\":\"$PWD/$1/Cargo.toml\".*\"name\":\"$2\"" | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+  [ "$(wc -l <<<"$found")" = 1 ] && [ -x "$found" ] || { echo "error: not one program of $1's test $2: $found" >&2; return 1; }
+  echo "$found"
+}
 cargo build "${without_mpi[@]}" --lib --bins
 # Every test that runs on a GPU where it is told so, and those that run on GPUs alone.
-declare -A tests=([nccl]=$(test_program nccl))
+declare -A tests
+tests[nccl]=$(test_program trainer nccl)
 for file in $(grep -l RECTIFY_TEST_DEVICE crates/kernels/tests/*.rs); do
   name=$(basename "$file" .rs)
-  tests[$name]=$(test_program "$name")
+  tests[$name]=$(test_program crates/kernels "$name")
 done
 
 rm -rf "$bundle"

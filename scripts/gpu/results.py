@@ -50,12 +50,13 @@ def sanitizer(text):
         text,
         re.M | re.I,
     )
+    # A summary with errors counts, whatever warnings stand before it.
+    clean = found and re.match(r"0 (?:errors|hazards)", found[1]) is not None
+    if found and not clean:
+        return False, found[1].strip()
     if refused:
         return None, f"cannot work here: {refused[1].strip()}"
-    if not found:
-        return None, "came to no result"
-    clean = re.match(r"0 (?:errors|hazards)", found[1]) is not None
-    return clean, found[1].strip()
+    return (True, found[1].strip()) if found else (None, "came to no result")
 
 
 def speeds(lines):

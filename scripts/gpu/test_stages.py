@@ -44,6 +44,8 @@ class Results(unittest.TestCase):
         self.assertEqual(
             results.sanitizer("========= ERROR SUMMARY: 10 errors\n"), (False, "10 errors")
         )
+        warned = "========= Warning: Unable to find symbols\n========= ERROR SUMMARY: 7 errors\n"
+        self.assertEqual(results.sanitizer(warned), (False, "7 errors"))
         self.assertEqual(
             results.sanitizer("========= Error: Device not supported\n"),
             (None, "cannot work here: Device not supported"),

@@ -60,13 +60,15 @@ pub fn choose(
         Ok(0) => {
             Err("the driver shows no GPU: `nvidia-smi` should list one (CUDA_VISIBLE_DEVICES hides some)".to_owned())
         }
+        Ok(count) if world.size == 1 => {
+            // Alone a rank tries its GPU at once; others wait until they know that nobody shares it.
+            let count = count as usize;
+            cuda::use_device(world.local_rank % count).map(|()| count).map_err(|error| error.to_string())
+        }
         Ok(count) => Ok(count as usize),
         Err(error) => Err(error.to_string()),
     };
     let placement = decide(wanted, asked, has_driver(), usable, world.local_rank)?;
-    if let Device::Cuda(index) = placement.device {
-        cuda::use_device(index)?;
-    }
     configure(placement.device, train)?;
     Ok(placement)
 }
@@ -136,7 +138,10 @@ pub fn name(device: Device) -> String {
 pub fn compare(communicator: &dyn Communicator, device: Device) -> Result<(), Failure> {
     communicator.all_equal(Phase::new("whether ranks have GPUs"), &[u8::from(device.is_cuda())])?;
     match device {
-        Device::Cuda(index) if communicator.size() > 1 => Ok(check_distinct_devices(communicator, index)?),
+        Device::Cuda(index) if communicator.size() > 1 => {
+            check_distinct_devices(communicator, index)?;
+            Ok(cuda::use_device(index)?)
+        }
         _ => Ok(()),
     }
 }
@@ -157,7 +162,9 @@ pub fn join(
     }
     let folders: Vec<_> = world::nccl_beside(&cuda::libtorch_folder()).into_iter().collect();
     let timeout = Duration::from_secs_f64(parallel.timeout_s);
-    Ok(connect_devices(Arc::clone(communicator), index, &folders, timeout)?)
+    let joined = connect_devices(Arc::clone(communicator), index, &folders, timeout)?;
+    cuda::use_device(index)?;
+    Ok(joined)
 }
 
 /// Whether the system has NVIDIA's driver.

@@ -205,7 +205,8 @@ impl Recorder {
 impl<O: Operands> Recorded<O> {
     fn fits(&self, operands: &O) -> bool {
         let (own, new) = (self.operands.tensors(), operands.tensors());
-        own.len() == new.len() && own.iter().zip(new).all(|(own, new)| own.size() == new.size())
+        own.len() == new.len()
+            && own.iter().zip(new).all(|(own, new)| (own.size(), own.kind()) == (new.size(), new.kind()))
     }
 
     fn run(&self, operands: &O, work: impl FnMut(&O) -> Tensor) -> Result<Tensor, KernelError> {

@@ -181,7 +181,10 @@ fn strongly_negative_scores_give_the_numbers_of_the_definition() {
                 assert_eq!(Attention::allowed(), Ok(allowed));
                 let what = format!("{kind:?}, LSE near {near}, {shape:?}");
                 let (chosen, found) = problem.compute(kind, device);
-                if chosen != choice {
+                // cuDNN may decline inputs, and then the next one answers: that is reported, not wrong.
+                if choice == CUDNN && chosen != CUDNN {
+                    println!("cuDNN declined, backend {chosen} answered: {what}");
+                } else if chosen != choice {
                     missed.push(format!("backend {chosen} instead of {choice} for {allowed:?}, {what}"));
                 }
                 let Some(found) = found else { continue };
@@ -213,8 +216,8 @@ fn tf32_is_where_it_was_asked_for() {
     }
 }
 
-/// With `RECTIFY_TEST_DEVICE=cuda`: a product and a convolution of f32 are as exact as f32 without TF32, and not with it
-/// (from Ampere on). On a CPU both are exact.
+/// A product and a convolution of f32 are as exact as f32 where TF32 is not allowed. Where it is, libraries may use it (from Ampere
+/// on) and need not: what they did is printed. On a CPU both are always exact.
 #[test]
 fn f32_has_its_mantissa_unless_tf32_was_asked_for() {
     let _switches = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -237,8 +240,9 @@ fn f32_has_its_mantissa_unless_tf32_was_asked_for() {
             apart(given(&rows).matmul(&given(&columns)), &rows.matmul(&columns)),
             apart(convolve(&given(&images), &given(&kernel)), &convolve(&images, &kernel)),
         ];
-        let is_exact = found.map(|apart| apart < 1e-5);
-        assert_eq!(is_exact, [!(allowed && device.is_cuda()); 2], "TF32: {allowed}, {found:?}");
+        println!("TF32 allowed: {allowed}; product and convolution are off by {found:?}");
+        let may_be_tf32 = allowed && device.is_cuda();
+        assert!(may_be_tf32 || found.iter().all(|&apart| apart < 1e-5), "TF32 allowed: {allowed}, {found:?}");
     }
     allow_tf32(false).expect("a switch of libtorch");
 }
