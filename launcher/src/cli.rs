@@ -184,7 +184,8 @@ pub struct Train {
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
 
-    /// Serve metrics for Prometheus; each rank at this port plus its number on its machine. A taken port moves on.
+    /// Serve metrics for Prometheus; each rank at this port plus its number on its machine. A taken port moves on, and
+    /// 0 takes any free one for each.
     #[arg(long, value_name = "PORT")]
     pub metrics_port: Option<u16>,
 

@@ -21,6 +21,10 @@ pub fn train(arguments: &cli::Train) -> Result<(), Ending> {
     let config = check::config(&arguments.config, &arguments.sets)?;
     let hosts = read_hosts(arguments.hostfile.as_deref())?;
     let placement = place(arguments.nproc, hosts).map_err(Ending::config)?;
+    let most_ranks = placement.ranks_per_host.iter().map(|&(_, ranks)| ranks).max();
+    if let (Some(first), Some(ranks)) = (arguments.metrics_port, most_ranks) {
+        metrics::check_ports(first, ranks).map_err(Ending::config)?;
+    }
     if arguments.dry_run {
         let (plan, data) = check::without_data(config, placement.nproc)?;
         print!("{}", dry_run::describe(&plan, data));

@@ -35,6 +35,27 @@ fn a_bad_override_is_named_as_such() {
     workshop.rectify(2, "run").set("train.batch_size=many").run().code(2).says(&["--set", "many"]);
 }
 
+/// Ranks take ports in a row, 0 stands for free ones, and 65535 is the last.
+#[test]
+fn ports_that_cannot_fit_are_refused_and_zero_is_a_free_one_for_each_rank() {
+    let workshop = Workshop::new();
+    let mut jobs = [workshop.rectify(2, "run"), workshop.mpirun(2, "run")];
+    let ended = jobs.each_mut().map(|job| job.arguments(["--metrics-port", "65535"]).run());
+    for ended in ended {
+        ended.code(2).says(&["--metrics-port 65535", "2 ranks", "at most 65534", "or 0"]);
+    }
+    assert!(!workshop.path("run/config.toml").exists());
+    let mut job = workshop.rectify(2, "run");
+    job.arguments(["--metrics-port", "0"]).set("schedule.max_steps=2").run().code(0);
+    let logs = fs::read_dir(workshop.path("run/logs")).expect("logs").map(|log| log.expect("a log").path());
+    let text: String = logs.filter_map(|log| fs::read_to_string(log).ok()).collect();
+    let ports = text.split("metrics are at http://127.0.0.1:").skip(1);
+    let mut ports: Vec<u16> = ports.map(|rest| rest.split('/').next().unwrap().parse().expect("a port")).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    assert!(ports.len() == 2 && ports[0] > 1024, "{ports:?}");
+}
+
 #[test]
 fn a_config_that_is_not_there_is_exit_2() {
     let workshop = Workshop::new();

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use collectives::{Communicator, Phase};
 use dataloader::{Dataset, DatasetSpec, LoaderStats, Mixing, with_batches};
 use metrics::{
-    Endpoint, Event, Identity, JsonLines, Metrics, Progress, ProgressMode, Recorder, RunShape, Target, draw_curves,
+    Endpoint, Event, Identity, JsonLines, Metrics, Progress, ProgressMode, Recorder, RunShape, Target, check_ports,
+    draw_curves, port_of_rank,
 };
 use models::Model;
 use plan::config::Precision;
@@ -51,7 +52,7 @@ pub struct Options {
     pub run_dir: Option<PathBuf>,
     /// Where the run begins.
     pub resume: Resume,
-    /// Port of rank 0's metrics; each local rank takes its own after it. `None` serves none.
+    /// Port of rank 0's metrics; each local rank takes its own after it, and with 0 any free one. `None` serves none.
     pub metrics_port: Option<u16>,
     /// Address that metrics are served at.
     pub metrics_host: IpAddr,
@@ -70,6 +71,9 @@ pub fn train(
     communicator: &Arc<dyn Communicator>,
     stop: &StopFlag,
 ) -> Result<Ending, Failure> {
+    if let Some(first) = options.metrics_port {
+        check_ports(first, world.local_size).map_err(|error| Failure::new(Exit::Config, error))?;
+    }
     let Placement { device, notice } = device::choose(config.train.device, Asked::InConfig, &config.train, world)?;
     let ranks = &device::join(communicator, device, &config.parallel)?;
     let communicator = &**ranks;
@@ -308,8 +312,8 @@ fn open_lines(folder: &RunFolder, step: u64) -> Result<JsonLines, metrics::Metri
 }
 
 fn serve(metrics: &Metrics, host: IpAddr, port: u16, world: &World) -> Result<Endpoint, Failure> {
-    let endpoint = Endpoint::start(metrics, host, port.saturating_add(world.local_rank as u16))
-        .map_err(|error| Failure::new(Exit::Config, error))?;
+    let port = port_of_rank(port, world.local_rank).expect("checked before the run began");
+    let endpoint = Endpoint::start(metrics, host, port).map_err(|error| Failure::new(Exit::Config, error))?;
     match moved(&endpoint) {
         Some(words) => tracing::warn!("{words}"),
         None => info!("metrics are at http://{}/metrics", endpoint.address()),

@@ -80,6 +80,22 @@ impl Drop for Endpoint {
     }
 }
 
+/// Checks that each of `ranks` ranks on one machine has a port: the first one `first`, each other the next. 0 is any free one.
+///
+/// # Errors
+/// [`MetricsError::PortBeyondLast`] where the last rank's would be beyond 65535.
+pub fn check_ports(first: u16, ranks: usize) -> Result<(), MetricsError> {
+    match ranks.checked_sub(1).and_then(|last| port_of_rank(first, last)) {
+        Some(_) => Ok(()),
+        None => Err(MetricsError::PortBeyondLast { first, ranks }),
+    }
+}
+
+/// The port of the rank with this number on its machine; none beyond 65535.
+pub fn port_of_rank(first: u16, local_rank: usize) -> Option<u16> {
+    if first == 0 { Some(0) } else { first.checked_add(u16::try_from(local_rank).ok()?) }
+}
+
 fn listen(host: IpAddr, port: u16) -> Result<TcpListener, MetricsError> {
     let last = port.saturating_add(PORTS_TRIED);
     for candidate in port..=last {
@@ -111,4 +127,23 @@ fn front_page(metrics: &Metrics) -> String {
         "Rectify: run {}, rank {} on {}\nmetrics for Prometheus: /metrics\n",
         identity.run, identity.rank, identity.host
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_have_ports_in_a_row_or_free_ones() {
+        assert_eq!([0, 1, 7].map(|rank| port_of_rank(9400, rank)), [Some(9400), Some(9401), Some(9407)]);
+        assert_eq!([0, 1, 70_000].map(|rank| port_of_rank(0, rank)), [Some(0); 3]);
+        assert_eq!([0, 1, 70_000].map(|rank| port_of_rank(65535, rank)), [Some(65535), None, None]);
+        for (first, ranks, fits) in
+            [(65535, 1, true), (65535, 2, false), (65528, 8, true), (65529, 8, false), (0, 512, true)]
+        {
+            assert_eq!(check_ports(first, ranks).is_ok(), fits, "{ranks} ranks from {first}");
+        }
+        let words = check_ports(65530, 8).expect_err("too many").to_string();
+        assert!(words.contains("65530") && words.contains("at most 65528") && words.contains("or 0"), "{words}");
+    }
 }

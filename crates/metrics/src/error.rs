@@ -23,6 +23,17 @@ pub enum MetricsError {
         /// What was wrong with it.
         reason: String,
     },
+    /// The ports of the ranks of a machine would not fit.
+    #[error(
+        "--metrics-port {first} has no port for each of {ranks} ranks of a machine, since 65535 is the last: choose at most {}, or 0 \
+         for a free one each", 65536_usize.saturating_sub(*ranks)
+    )]
+    PortBeyondLast {
+        /// The port of the first rank.
+        first: u16,
+        /// How many there are on one machine.
+        ranks: usize,
+    },
     /// Every port that was tried is taken.
     #[error("ports {first} to {last} of {host} are all taken; choose others with --metrics-port")]
     PortsTaken {

@@ -36,7 +36,7 @@ mod targets;
 pub use bar::{PROGRESS_VARIABLE, Progress, ProgressMode};
 pub use clock::{Phase, StepClock, StepTimes, Window};
 pub use curves::draw_curves;
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, check_ports, port_of_rank};
 pub use error::MetricsError;
 pub use handle::{Identity, Metrics};
 pub use lines::{JsonLines, Resumed, read_records};

@@ -29,7 +29,7 @@ pub struct Arguments {
     /// The run's folder [default: runs/<name>].
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
-    /// Serve Prometheus metrics at this port plus the local rank.
+    /// Serve Prometheus metrics at this port plus the local rank; 0 takes any free port.
     #[arg(long, value_name = "PORT")]
     metrics_port: Option<u16>,
     /// Address that metrics are served at.
