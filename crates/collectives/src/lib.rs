@@ -35,7 +35,7 @@
 //! # From GPU to GPU
 //! [`connect_devices`] makes a second [`Communicator`] of one that joins hosts: numbers [on a device](Buffer::on_device) go
 //! from GPU to GPU by NCCL, and everything else (bytes, barriers, losses, counts) goes over the hosts as before. It is tested
-//! over libraries that pretend to be NCCL and CUDA, and **has never run on a GPU yet**.
+//! over libraries that pretend to be NCCL and CUDA; docs/gpu.md says what has run on GPUs.
 //! - *Joining.* Ranks tell each other which GPU and which NCCL they have, then rank 0's id goes to all over the hosts, and each
 //!   joins without blocking, polling until NCCL is ready or the time-out is over.
 //! - *Streams.* An exchange runs on a stream of its own, behind what was on the buffer's stream when it started. NCCL is

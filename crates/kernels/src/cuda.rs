@@ -1,7 +1,7 @@
 //! The way to a GPU: loading what only a machine with one can load, its streams, graphs and pinned memory.
 //!
 //! Nothing here or in libtorch touches a GPU before [`load`]; kernels ([`crate::activation`], [`crate::norm`]) take tensors on one
-//! after it. No kernel has run on a GPU yet: tests run them thread by thread on a CPU, and compile them for GPUs.
+//! after it. Tests run kernels thread by thread on a CPU, and compile them for GPUs; docs/gpu.md says what has run on one.
 
 mod cache;
 mod compiler;
