@@ -35,8 +35,8 @@ pub fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Waits until the names in a folder are on the disk, as `fsync` of the folder does.
 ///
-/// Some file systems (cifs, WSL's, some FUSE ones) sync no folders and answer EINVAL or ENOTSUP. Their files are as safe as they
-/// can be there, so that is no error.
+/// Some file systems (cifs, WSL's, some FUSE ones) sync no folders and answer EINVAL or ENOTSUP. Files there are as
+/// safe as that file system can make them, so this returns `Ok`.
 ///
 /// # Errors
 /// What else the file system says.
